@@ -89,13 +89,21 @@ type Transition struct {
 	TargetEvent       string `yaml:"targetEvent,omitempty" json:"targetEvent,omitempty"`
 	// ContextMapping maps keys of the data sent on to paths in this
 	// instance's data. Nil passes everything on, an empty map nothing.
-	ContextMapping  map[string]string `yaml:"contextMapping,omitempty" json:"contextMapping,omitempty"`
-	TriggeredMethod string            `yaml:"triggeredMethod,omitempty" json:"triggeredMethod,omitempty"`
-	MatchingRules   []MatchingRule    `yaml:"matchingRules,omitempty" json:"matchingRules,omitempty"`
-	NotifyParent    *NotifyParent     `yaml:"notifyParent,omitempty" json:"notifyParent,omitempty"`
-	Metadata        any               `yaml:"metadata,omitempty" json:"metadata,omitempty"`
-	Layout          any               `yaml:"layout,omitempty" json:"layout,omitempty"`
+	ContextMapping  ContextMapping `yaml:"contextMapping,omitempty" json:"contextMapping,omitzero"`
+	TriggeredMethod string         `yaml:"triggeredMethod,omitempty" json:"triggeredMethod,omitempty"`
+	MatchingRules   []MatchingRule `yaml:"matchingRules,omitempty" json:"matchingRules,omitempty"`
+	NotifyParent    *NotifyParent  `yaml:"notifyParent,omitempty" json:"notifyParent,omitempty"`
+	Metadata        any            `yaml:"metadata,omitempty" json:"metadata,omitempty"`
+	Layout          any            `yaml:"layout,omitempty" json:"layout,omitempty"`
 }
+
+// A ContextMapping maps keys of the data sent on to paths in the sender's
+// data. It is a type of its own because an empty one means something else
+// than none, and so must not be left out when a definition is written.
+type ContextMapping map[string]string
+
+// IsZero says whether there is no mapping at all; the encoders ask it.
+func (m ContextMapping) IsZero() bool { return m == nil }
 
 // A MatchingRule compares a value of the event's payload with a value of the
 // instance's data: instance operator event. Paths are split at dots.
