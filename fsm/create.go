@@ -1,0 +1,197 @@
+package fsm
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// newID returns an id for an instance that has no key.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// keyedID is the id of the n-th instance that has a key.
+func keyedID(component, key string, generation uint64) string {
+	return hashID(fmt.Sprintf("key/%d/%s/%d/%s", len(component), component, generation, key))
+}
+
+// Create makes an instance of a machine in its initial state and returns it
+// once its creation is stored. Neither entry methods nor cascades are run.
+//
+// It fails with ErrUnknownMachine, ErrUnknownComponent, ErrAmbiguous,
+// ErrUnknownState, ErrStateFinal, ErrSingletonExists, ErrKeyExists,
+// ErrIDExists, ErrContextTooLarge, ErrBadValue, ErrStoreFailed, ErrFenced,
+// ErrNotRunning, and with the context's error.
+func (rt *Runtime) Create(ctx context.Context, machine string, data map[string]any, opts ...CreateOption) (*Instance, error) {
+	in, _, err := rt.createOrGet(ctx, machine, data, false, opts)
+	return in, err
+}
+
+// GetOrCreate returns the active instance that has the key, or creates it. Any
+// number of callers at a time get the same one, and created is true for one of
+// them. It fails as Create does.
+func (rt *Runtime) GetOrCreate(ctx context.Context, machine, key string, data map[string]any, opts ...CreateOption) (in *Instance, created bool, err error) {
+	return rt.createOrGet(ctx, machine, data, true, append(opts[:len(opts):len(opts)], WithKey(key)))
+}
+
+func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string]any, orGet bool, opts []CreateOption) (*Instance, bool, error) {
+	var o createOptions
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := rt.running(); err != nil {
+		return nil, false, err
+	}
+	d, err := rt.creation(name, data, o)
+	if err != nil {
+		return nil, false, err
+	}
+	switch {
+	case o.key != "":
+		for {
+			id, generation, taken, wait := rt.places.takeKey(d.machine.comp, o.key)
+			if !taken {
+				d.target, d.origin, d.keyed = id, &origin{key: o.key, generation: generation}, true
+				break
+			}
+			if wait != nil {
+				// Somebody is creating it: it is known soon whether there is one.
+				if rt.busyChain(ctx) != nil {
+					return nil, false, &Error{Code: CodeReentrant, Instance: id, Key: o.key}
+				}
+				select {
+				case <-wait:
+					continue
+				case <-ctx.Done():
+					return nil, false, context.Cause(ctx)
+				case <-rt.dead:
+					return nil, false, rt.notRunning()
+				}
+			}
+			in, err := rt.Get(id)
+			if ErrorCode(err) == CodeQuarantined {
+				return nil, false, err
+			}
+			if err != nil || in.status != StatusActive {
+				if ctx.Err() != nil {
+					return nil, false, context.Cause(ctx)
+				}
+				continue // it ended just now, and its key is free
+			}
+			if orGet || o.eventID != "" && rt.createdBy(id, o.eventID) {
+				return in, false, nil
+			}
+			return nil, false, &Error{Code: CodeKeyExists, Component: in.Component(), Machine: in.Machine(), Instance: id, Key: o.key, State: in.State(), Version: in.Version()}
+		}
+	case o.id != "":
+		d.target = o.id
+		if err := rt.idFree(ctx, o.id); err != nil {
+			return nil, false, err
+		}
+	case o.eventID != "":
+		d.target = hashID(fmt.Sprintf("created/%d/%s/%s", len(d.machine.comp.name), d.machine.comp.name, o.eventID))
+		if in, err := rt.Get(d.target); err == nil {
+			return in, false, nil
+		}
+	default:
+		d.target = newID()
+	}
+	in, err := rt.create(ctx, d, o.settled)
+	if err != nil && o.eventID != "" && ErrorCode(err) == CodeIDExists {
+		if first, gerr := rt.Get(d.target); gerr == nil {
+			return first, false, nil
+		}
+	}
+	return in, err == nil, err
+}
+
+// createdBy reports whether the creation of an instance had this id.
+func (rt *Runtime) createdBy(id, eventID string) bool {
+	in, err := rt.Get(id)
+	return err == nil && in.origin.createID == eventID
+}
+
+// creation checks what is asked for and makes the delivery for it, but for its
+// id.
+func (rt *Runtime) creation(name string, data map[string]any, o createOptions) (*delivery, error) {
+	m, err := rt.machine(o.component, name)
+	if err != nil {
+		return nil, err
+	}
+	st := m.initial
+	if o.hasState {
+		if st = m.states[o.state]; st == nil {
+			return nil, &Error{Code: CodeUnknownState, Component: m.comp.name, Machine: m.name, State: o.state}
+		}
+		if st.ends() {
+			return nil, &Error{Code: CodeStateFinal, Component: m.comp.name, Machine: m.name, State: o.state}
+		}
+	}
+	values, err := NewData(data)
+	if err != nil {
+		return nil, err
+	}
+	if values.exceeds(rt.limits.DataBytes) {
+		return nil, &Error{Code: CodeContextTooLarge, Component: m.comp.name, Machine: m.name, Key: o.key, Count: rt.limits.DataBytes}
+	}
+	return &delivery{kind: deliverCreate, machine: m, state: st, data: values, origin: noOrigin, eventID: o.eventID}, nil
+}
+
+// create has an instance created and returns it.
+func (rt *Runtime) create(ctx context.Context, d *delivery, settled bool) (*Instance, error) {
+	d.root, d.at = &root{}, rt.clock.now()
+	r, err := rt.ask(ctx, d, settled)
+	return r.Instance, err
+}
+
+// idFree fails if an id is in use or still in the history.
+func (rt *Runtime) idFree(ctx context.Context, id string) error {
+	taken := &Error{Code: CodeIDExists, Instance: id}
+	if _, err := rt.Get(id); err == nil {
+		return taken
+	}
+	if rt.log != nil {
+		for _, err := range rt.log.History(ctx, id, 0) {
+			if err != nil {
+				return fmt.Errorf("look for id %q in the history: %w", id, err)
+			}
+			return taken
+		}
+	}
+	return nil
+}
+
+// create takes a creation up.
+func (sh *shard) create(d *delivery) {
+	if sh.creating[d.target] || sh.tab.get(d.target) != nil || sh.rt.ended.get(d.target) != nil {
+		// For an effect that was done before, this is as it should be.
+		if d.keyed {
+			sh.rt.places.drop(&Instance{id: d.target, st: d.state, origin: d.origin})
+		}
+		sh.doneWithout(d)
+		sh.refuse(d, &Error{Code: CodeIDExists, Instance: d.target})
+		return
+	}
+	if d.cause != (RecordID{}) || d.eventID != "" {
+		o := *d.origin
+		o.cause, o.createID = d.cause, d.eventID
+		d.origin = &o
+	}
+	in := newInstance(d.target, d.state, d.data, d.origin, sh.rt.clock.now())
+	if err := sh.rt.places.takeSingleton(d.machine, in.id); err != nil {
+		if d.keyed {
+			sh.rt.places.drop(in)
+		}
+		sh.doneWithout(d)
+		sh.refuse(d, err)
+		return
+	}
+	out := &outcome{after: in, data: in.data, ctx: in.ctx, numbered: 1}
+	if sh.rt.tracing() {
+		t := createdTrace(in)
+		sh.rt.trace(&t)
+		out.traces, out.traced = []Trace{t}, true
+	}
+	sh.creating[in.id] = true
+	sh.add(&stepping{d: d, out: out})
+}

@@ -1,0 +1,32 @@
+package fsm
+
+// The common step, the short way: it runs no hook, leads to nothing beyond the
+// instance, sets and stops no timer, and does not end the instance. It gives
+// what step gives in that case; a test compares the two.
+
+// plain reports whether the transition from the instance is such a step.
+func (in *Instance) plain(tr *transition) bool {
+	return tr.plain && !in.st.m.public && !tr.to.ends() && len(in.timers) == 0 && len(tr.to.timed) == 0
+}
+
+// merges reports whether the transition puts the payload into the data.
+func (t *transition) merges(payload Data) bool {
+	return len(payload.fields) > 0 && len(t.rules) == 0
+}
+
+// plainStep takes it. ok is false if the data would become too large.
+func (in *Instance) plainStep(tr *transition, payload Data, now int64, limit int) (after *Instance, ok bool) {
+	data := in.data
+	if tr.merges(payload) {
+		data = data.merge(payload)
+		if data.exceeds(limit) {
+			return nil, false
+		}
+	} else if payload.exceeds(limit) {
+		return nil, false
+	}
+	return &Instance{
+		id: in.id, st: tr.to, origin: in.origin, rare: in.rare, data: data, version: in.version + 1,
+		created: in.created, updated: now,
+	}, true
+}

@@ -1,0 +1,249 @@
+package fsm
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// WatchOptions says what a watcher wants. Empty fields are any.
+type WatchOptions struct {
+	Component, Machine, Instance string
+	// Buffer is how many notices may wait for the reader; at that bound it
+	// loses what it has not read. Defaults to 4,096.
+	Buffer int
+}
+
+func (o *WatchOptions) wants(t *Trace) bool {
+	return (o.Component == "" || o.Component == t.Component) && (o.Machine == "" || o.Machine == t.Machine) &&
+		(o.Instance == "" || o.Instance == t.Instance)
+}
+
+// A watcher buffers notices for one reader. A slow reader cannot slow the
+// runtime: when the buffer is full what is in it is dropped, counted, and told.
+type watcher struct {
+	o    WatchOptions
+	more chan struct{} // room for one
+
+	mu   sync.Mutex // guards buf and lost
+	buf  []Notice
+	lost int
+}
+
+func (w *watcher) put(n *Notice) {
+	if !w.o.wants(&n.Trace) {
+		return
+	}
+	w.mu.Lock()
+	if len(w.buf) >= w.o.Buffer {
+		w.lost += len(w.buf)
+		w.buf = w.buf[:0]
+	}
+	w.buf = append(w.buf, *n)
+	w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+// miss notes that notices were not made.
+func (w *watcher) miss(n int) {
+	w.mu.Lock()
+	w.lost += n
+	w.mu.Unlock()
+	select {
+	case w.more <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) take() ([]Notice, int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	buf, lost := w.buf, w.lost
+	w.buf, w.lost = nil, 0
+	return buf, lost
+}
+
+// watchers is the list of them, replaced whole at each change so that telling
+// takes no lock.
+type watchers struct {
+	list atomic.Pointer[[]*watcher]
+	mu   sync.Mutex // held to change list
+}
+
+func (ws *watchers) all() []*watcher {
+	if l := ws.list.Load(); l != nil {
+		return *l
+	}
+	return nil
+}
+
+func (ws *watchers) add(w *watcher) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	l := append(slices.Clip(ws.all()), w)
+	ws.list.Store(&l)
+}
+
+func (ws *watchers) remove(w *watcher) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	l := slices.DeleteFunc(slices.Clone(ws.all()), func(o *watcher) bool { return o == w })
+	ws.list.Store(&l)
+}
+
+// Watch yields the notices from the call on, until the context ends, the
+// runtime stops, or the reader breaks off. A reader that is too slow gets
+// ErrLagged with the number of notices that it missed, and goes on from there;
+// it never slows the runtime. What happens between the call of Watch and the
+// first step of the iteration is not missed.
+func (rt *Runtime) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Notice, error] {
+	if o.Buffer <= 0 {
+		o.Buffer = 4096
+	}
+	w := &watcher{o: o, more: make(chan struct{}, 1)}
+	rt.watchers.add(w)
+	// A sequence that is never iterated must not stay registered.
+	stop := context.AfterFunc(ctx, func() { rt.watchers.remove(w) })
+	return func(yield func(Notice, error) bool) {
+		defer stop()
+		defer rt.watchers.remove(w)
+		for {
+			buf, lost := w.take()
+			if lost > 0 && !yield(Notice{}, &Error{Code: CodeLagged, Count: lost}) {
+				return
+			}
+			for _, n := range buf {
+				if !yield(n, nil) {
+					return
+				}
+			}
+			if len(buf) > 0 || lost > 0 {
+				continue
+			}
+			select {
+			case <-w.more:
+			case <-ctx.Done():
+				return
+			case <-rt.dead:
+				if buf, _ := w.take(); len(buf) == 0 {
+					return
+				} else {
+					for _, n := range buf {
+						if !yield(n, nil) {
+							return
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// tracing reports whether anybody wants to know what transitions do.
+func (rt *Runtime) tracing() bool { return rt.cfg.Trace != nil || len(rt.watchers.all()) > 0 }
+
+// trace gives an entry to the observer, which cannot disturb the engine.
+func (rt *Runtime) trace(t *Trace) {
+	if rt.cfg.Trace == nil {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			rt.cfg.Logger.Error("the trace observer panicked", "kind", t.Kind, "panic", p)
+		}
+	}()
+	rt.cfg.Trace(*t)
+}
+
+// tellStep tells the watchers what a stored step did, in its order.
+func (rt *Runtime) tellStep(st *stepping) {
+	ws := rt.watchers.all()
+	if len(ws) == 0 {
+		return
+	}
+	if !st.out.traced && !st.ignored() {
+		// It began before anybody watched.
+		for _, w := range ws {
+			w.miss(st.out.numbered + len(st.out.created))
+		}
+		return
+	}
+	own := st.out.after
+	seq := own.seq - uint64(st.out.numbered)
+	version, part := own.version, 0
+	if st.ignored() {
+		version = 0
+	}
+	created := st.out.created
+	for i := range st.out.traces {
+		t := &st.out.traces[i]
+		if t.method() {
+			continue
+		}
+		n := Notice{Trace: *t, Version: version, Key: own.origin.key, Of: own, Time: time.Unix(0, own.updated)}
+		switch {
+		case t.Kind == TraceCreated && st.before != nil:
+			in := created[0].in
+			created = created[1:]
+			n.Seq, n.Version, n.Key, n.Of = in.seq, 1, in.origin.key, in
+		case t.Kind == TraceCreated:
+			n.Seq = own.seq
+		default:
+			n.Part = part
+			part++
+			if t.Kind.numbered() {
+				seq++
+				n.Seq = seq
+			}
+		}
+		for _, w := range ws {
+			w.put(&n)
+		}
+	}
+}
+
+// tellPlain tells the watchers of a plain step, as tellStep would.
+func tellPlain(ws []*watcher, before, after *Instance, event string) {
+	n := Notice{
+		Trace: Trace{
+			Kind: TraceStateChange, Instance: after.id, Component: after.Component(), Machine: after.Machine(),
+			From: before.st.name, State: after.st.name, Event: event, Data: after.data,
+		},
+		Seq: after.seq, Version: after.version, Key: after.origin.key, Of: after, Time: time.Unix(0, after.updated),
+	}
+	for _, w := range ws {
+		w.put(&n)
+	}
+}
+
+// tell tells the watchers what changed no instance.
+func (rt *Runtime) tell(in *Instance, traces []Trace) {
+	for _, w := range rt.watchers.all() {
+		for i := range traces {
+			if !traces[i].method() {
+				w.put(&Notice{Trace: traces[i], Key: in.origin.key, Of: in, Time: time.Unix(0, rt.clock.now())})
+			}
+		}
+	}
+}
+
+// tellNumbered tells of a change that no step made.
+func (rt *Runtime) tellNumbered(in *Instance, t Trace) {
+	for _, w := range rt.watchers.all() {
+		w.put(&Notice{Trace: t, Seq: in.seq, Version: in.version, Key: in.origin.key, Of: in, Time: time.Unix(0, rt.clock.now())})
+	}
+}
+
+// report traces and tells what happened outside any step.
+func (rt *Runtime) report(t Trace) {
+	rt.trace(&t)
+	for _, w := range rt.watchers.all() {
+		w.put(&Notice{Trace: t, Time: time.Unix(0, rt.clock.now())})
+	}
+}
