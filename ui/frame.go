@@ -1,0 +1,212 @@
+package ui
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+	"github.com/fsmesh/fsmesh/fsm"
+)
+
+// A frame is what all pages show around their content.
+type frame struct {
+	title   string
+	active  string // the entry of the navigation that is this page
+	runtime string
+	version string
+	theme   string // "light", "dark", or "" for the system's
+	now     time.Time
+	live    bool
+	self    string // this page's address, but for what live and theme add
+	query   string // what was searched for
+	nav     []navComponent
+	total   int // instances in motion
+}
+
+type navComponent struct {
+	name, version string
+	machines      []navMachine
+}
+
+type navMachine struct {
+	name, href string
+	active     bool
+	count      int
+}
+
+// a badge is a state as it is shown: its kind decides shape and colour.
+type badge struct{ name, kind string }
+
+func (d *Dashboard) frame(r *http.Request, title, active string) frame {
+	f := frame{
+		title: title, active: active, runtime: d.config.Runtime.Name(), version: d.config.Version,
+		theme: themeOf(r), now: d.config.Now(), live: r.URL.Query().Get("live") != "off", self: selfOf(r),
+	}
+	q := r.URL.Query()
+	for _, c := range d.config.Runtime.Components() {
+		nc := navComponent{name: c.Name, version: c.Version}
+		for _, m := range c.StateMachines {
+			n := sum(d.population(c.Name, m.Name))
+			f.total += n
+			nc.machines = append(nc.machines, navMachine{
+				name: m.Name, href: href("machine", "component", c.Name, "machine", m.Name), count: n,
+				active: active == "machine" && q.Get("component") == c.Name && q.Get("machine") == m.Name,
+			})
+		}
+		f.nav = append(f.nav, nc)
+	}
+	return f
+}
+
+// selfOf is the page's own address, to which links may add their parameters.
+func selfOf(r *http.Request) string {
+	page := strings.TrimPrefix(r.URL.Path, "/")
+	if page == "" {
+		page = "./"
+	}
+	q := r.URL.Query()
+	q.Del("live")
+	q.Del("theme")
+	q.Del("done")
+	if len(q) == 0 {
+		return page
+	}
+	return page + "?" + q.Encode()
+}
+
+// with adds a parameter to an address of selfOf.
+func with(self, key, value string) string {
+	if strings.Contains(self, "?") {
+		return self + "&" + key + "=" + value
+	}
+	return self + "?" + key + "=" + value
+}
+
+const themeCookie = "fsmesh-theme"
+
+func themeOf(r *http.Request) string {
+	if c, err := r.Cookie(themeCookie); err == nil && (c.Value == "light" || c.Value == "dark") {
+		return c.Value
+	}
+	return ""
+}
+
+// setTheme keeps the theme that a link asks for, and leads back to the page.
+func setTheme(w http.ResponseWriter, r *http.Request) bool {
+	theme := r.URL.Query().Get("theme")
+	if theme == "" {
+		return false
+	}
+	c := &http.Cookie{Name: themeCookie, Value: theme, MaxAge: 365 * 24 * 3600, SameSite: http.SameSiteStrictMode, HttpOnly: true}
+	if theme != "light" && theme != "dark" {
+		c.Value, c.MaxAge = "", -1
+	}
+	http.SetCookie(w, c)
+	redirect(w, selfOf(r))
+	return true
+}
+
+// show renders a page as a whole before anything of it is sent, so that an
+// error can still be one.
+func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {
+	var b strings.Builder
+	if err := page.Render(r.Context(), &b); err != nil {
+		if r.Context().Err() == nil {
+			d.config.Logger.Error("page not shown", "path", r.URL.Path, "error", err)
+		}
+		http.Error(w, "The page could not be made; the log says why.", http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write([]byte(b.String())) // the reader may have gone
+	}
+}
+
+// A problemView is a page that says why there is no other.
+type problemView struct {
+	frame
+	status  int
+	heading string
+	text    string
+}
+
+// problem shows why a request gets nothing else.
+func (d *Dashboard) problem(w http.ResponseWriter, r *http.Request, status int, heading, text string) {
+	f := d.frame(r, heading, "")
+	f.live = false
+	d.show(w, r, status, problemPage(problemView{f, status, heading, text}))
+}
+
+// fail shows the error of a call of the runtime.
+func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, err error) {
+	d.problem(w, r, httpStatus(err), sentence(err.Error()), "")
+}
+
+// httpStatus is the one table from codes to statuses.
+func httpStatus(err error) int {
+	switch fsm.ErrorCode(err) {
+	case fsm.CodeUnknownComponent, fsm.CodeUnknownMachine, fsm.CodeUnknownInstance:
+		return http.StatusNotFound
+	case fsm.CodeUnknownState, fsm.CodeStateFinal, fsm.CodeBadValue, fsm.CodeAmbiguous:
+		return http.StatusUnprocessableEntity
+	case fsm.CodeContextTooLarge:
+		return http.StatusRequestEntityTooLarge
+	case fsm.CodeEventIgnored, fsm.CodeInstanceEnded, fsm.CodeInstanceInactive, fsm.CodeVersionMoved,
+		fsm.CodeSingletonExists, fsm.CodeKeyExists, fsm.CodeIDExists, fsm.CodeQuarantined, fsm.CodeConflict:
+		return http.StatusConflict
+	case fsm.CodeOverloaded:
+		return http.StatusTooManyRequests
+	case fsm.CodeNotRunning, fsm.CodeFenced, fsm.CodeStoreFailed:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// sentence begins with a capital letter.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// population counts the instances in motion; a machine that is not there has
+// none.
+func (d *Dashboard) population(component, machine string) map[string]int {
+	p, err := d.config.Runtime.Population(component, machine)
+	if err != nil {
+		return map[string]int{}
+	}
+	return p
+}
+
+func sum(m map[string]int) int {
+	n := 0
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// kindOf is the kind of a state; an undeclared one is regular.
+func kindOf(m *fsm.Machine, state string) string {
+	if m != nil {
+		for _, s := range m.States {
+			if s.Name == state && s.Type != "" {
+				return s.Type
+			}
+		}
+	}
+	return "regular"
+}
+
+func badgeOf(m *fsm.Machine, state string) badge { return badge{state, kindOf(m, state)} }
+
+func (d *Dashboard) find(component, machine string) *fsm.Machine {
+	return d.machines[[2]string{component, machine}]
+}

@@ -1,0 +1,83 @@
+package ui
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// maxBody bounds what is read of a request.
+const maxBody = 2 << 20
+
+// policy lets a page load what this server has, and nothing else run or load.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; " +
+	"img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// guard checks what holds for all requests, before anything is looked at.
+func (d *Dashboard) guard(next http.Handler) http.Handler {
+	origin := http.NewCrossOriginProtection()
+	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.problem(w, r, http.StatusForbidden, "Refused: this came from another site", "Open the page here and send the form from it.")
+	}))
+	next = origin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if !d.hostAllowed(r.Host) {
+			// Plain text: the page's own links would lead astray.
+			http.Error(w, fmt.Sprintf("Host %q is not one of this server's names. Use localhost, or allow the name (--allow-host).", r.Host), http.StatusMisdirectedRequest)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostAllowed compares names without their port, as the same name on another
+// port is the same machine.
+func (d *Dashboard) hostAllowed(host string) bool {
+	if !d.config.CheckHost {
+		return true
+	}
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.TrimSuffix(strings.Trim(name, "[]"), ".")
+	if ip := net.ParseIP(name); ip != nil && ip.IsLoopback() || strings.EqualFold(name, "localhost") {
+		return true
+	}
+	return slices.ContainsFunc(d.config.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+// A formError is a form that can't be read, with the status that says so.
+type formError struct {
+	status int
+	text   string
+}
+
+// Error returns the text.
+func (e *formError) Error() string { return e.text }
+
+// readForm reads the body as a form.
+func readForm(r *http.Request) error {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return &formError{http.StatusUnsupportedMediaType, fmt.Sprintf("the content type is %q; a form (application/x-www-form-urlencoded) is expected", r.Header.Get("Content-Type"))}
+	}
+	if err := r.ParseForm(); err != nil {
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return &formError{http.StatusRequestEntityTooLarge, fmt.Sprintf("the form has more than %d bytes", tooLarge.Limit)}
+		}
+		return &formError{http.StatusBadRequest, "the form can't be read: " + err.Error()}
+	}
+	return nil
+}

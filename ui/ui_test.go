@@ -1,0 +1,502 @@
+package ui
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/diagram"
+	"go.uber.org/goleak"
+)
+
+// layouts is shared by all tests: to start Graphviz takes seconds with the race
+// detector.
+var layouts = diagram.New()
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if err := layouts.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	if err := goleak.Find(); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+const orders = `
+name: Orders
+version: 1.2.0
+stateMachines:
+  - name: Order
+    initialState: Draft
+    contextSchema:
+      orderId: { type: text, label: Order number, required: true, pattern: "^ORD-[0-9]+$", placeholder: ORD-1 }
+      amount: { type: number, required: true, min: 0 }
+      currency: { type: select, options: [EUR, USD], default: EUR }
+    states:
+      - { name: Draft, type: entry }
+      - { name: Pending, onEntry: askForPayment }
+      - { name: Paid }
+      - { name: Cancelled, type: final }
+    transitions:
+      - { from: Draft, to: Pending, event: SUBMIT }
+      - { from: Draft, to: Cancelled, event: CANCEL }
+      - { from: Pending, to: Paid, event: PAY }
+      - { from: Pending, to: Cancelled, event: EXPIRE, type: timeout, timeoutMs: 3600000 }
+      - { from: Paid, to: Paid, event: NOTE, type: internal }
+  - name: Letter
+    publicMemberType: Letter
+    initialState: Written
+    states: [{ name: Written, type: entry }, { name: Sent }]
+    transitions: [{ from: Written, to: Sent, event: SEND }]
+`
+
+// hostile names and data try to leave the place where they are shown.
+const hostile = `
+name: "<script>alert(1)</script>"
+stateMachines:
+  - name: "\"><img src=x onerror=alert(1)>"
+    initialState: "</svg><script>alert(2)</script>"
+    states:
+      - { name: "</svg><script>alert(2)</script>", type: entry }
+      - { name: "javascript:alert(3)" }
+    transitions:
+      - { from: "</svg><script>alert(2)</script>", to: "javascript:alert(3)", event: "' onclick='alert(4)" }
+`
+
+// A site is a running dashboard with its runtime.
+type site struct {
+	t     *testing.T
+	rt    *fsm.Runtime
+	pages *Dashboard
+}
+
+func newSite(t *testing.T, config Config, definitions ...string) *site {
+	t.Helper()
+	var components []*fsm.Component
+	for _, d := range definitions {
+		c, _, err := fsm.ParseComponent([]byte(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		components = append(components, c)
+	}
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	hooks := fsm.Hooks{Methods: map[string]fsm.Hook{"askForPayment": func(*fsm.Call) error { return nil }}}
+	rt, err := fsm.NewRuntime(fsm.Config{Name: "test", Components: components, Hooks: hooks, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rt.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	config.Runtime, config.Logger, config.Version = rt, log, "1.0.0"
+	pages, err := New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := pages.layouts
+	pages.layouts = layouts
+	t.Cleanup(func() {
+		pages.layouts = own
+		if err := pages.Close(); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := rt.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return &site{t, rt, pages}
+}
+
+func (s *site) create(machine string, data map[string]any, opts ...fsm.CreateOption) *fsm.Instance {
+	s.t.Helper()
+	in, err := s.rt.Create(s.t.Context(), machine, data, opts...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return in
+}
+
+func (s *site) do(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.pages.ServeHTTP(w, r)
+	return w
+}
+
+func (s *site) get(path string) *httptest.ResponseRecorder {
+	return s.do(httptest.NewRequest(http.MethodGet, path, nil))
+}
+
+// post sends a form as a browser does from one of the pages.
+func (s *site) post(path string, pairs ...string) *httptest.ResponseRecorder {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(v.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	return s.do(r)
+}
+
+// follow asks for the page that an answer leads to.
+func (s *site) follow(w *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+	s.t.Helper()
+	if w.Code != http.StatusSeeOther {
+		s.t.Fatalf("status %d, want 303; page:\n%s", w.Code, text(w))
+	}
+	return s.get("/" + w.Header().Get("Location"))
+}
+
+// text is a page without its markup, on one line.
+func text(w *httptest.ResponseRecorder) string {
+	var b strings.Builder
+	in := false
+	for _, r := range w.Body.String() {
+		switch {
+		case r == '<':
+			in = true
+			b.WriteByte(' ')
+		case r == '>':
+			in = false
+		case !in:
+			b.WriteRune(r)
+		}
+	}
+	return strings.Join(strings.Fields(html.UnescapeString(b.String())), " ")
+}
+
+func wantPage(t *testing.T, w *httptest.ResponseRecorder, status int, words ...string) {
+	t.Helper()
+	if w.Code != status {
+		t.Errorf("status %d, want %d", w.Code, status)
+	}
+	got := text(w)
+	for _, word := range words {
+		if !strings.Contains(got, word) {
+			t.Errorf("the page lacks %q; it says:\n%s", word, got)
+		}
+	}
+}
+
+func TestPages(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	order := s.create("Order", map[string]any{"orderId": "ORD-1", "amount": 12.5, "lines": []any{map[string]any{"sku": "TEA"}}}, fsm.WithKey("order:ORD-1"), fsm.InState("Pending"))
+	s.create("Letter", map[string]any{"to": "Ada"})
+
+	wantPage(t, s.get("/"), http.StatusOK, "Runtime test is running", "Orders v1.2.0", "2 instances in motion", "Pending 1")
+	wantPage(t, s.get("/machine?component=Orders&machine=Order"), http.StatusOK, "State diagram of Order", "1 in motion, 0 ended", "order:ORD-1", "Pending 1 regular in motion")
+	wantPage(t, s.get("/machine?component=Orders&machine=Order&state=Draft"), http.StatusOK, "Instances in Draft", "Nothing is in motion here.")
+	wantPage(t, s.get("/instances"), http.StatusOK, "2 of 2 in motion match", "order:ORD-1", "1 to 2 of 2", "amount 12.5, orderId ORD-1")
+	wantPage(t, s.get("/instances?machine=Order&state=Pending&q=ord-1&sort=unchanged"), http.StatusOK, "1 of 2 in motion match")
+	wantPage(t, s.get("/instances?q=nothing"), http.StatusOK, "No instance in motion matches", "Open id nothing")
+	wantPage(t, s.get("/instance?id="+order.ID()), http.StatusOK, "order:ORD-1", "PAY to Paid", "EXPIRE to Cancelled", "comes by itself", "ends the instance", "of 1 h", "Not accepted in Pending: 3 events", "INSTANCE_CREATED", "3 fields set", `"TEA"`)
+	wantPage(t, s.get("/create"), http.StatusOK, "of which machine?", "Letter")
+	wantPage(t, s.get("/create?component=Orders&machine=Order"), http.StatusOK, "Order number", "required", "like ^ORD-[0-9]+$", `"currency": "EUR"`)
+}
+
+func TestNotFound(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	wantPage(t, s.get("/nowhere"), http.StatusNotFound, "No page /nowhere")
+	wantPage(t, s.get("/instance?id=nobody"), http.StatusNotFound, "No instance")
+	wantPage(t, s.get("/machine?component=Orders&machine=order"), http.StatusNotFound, "Did you mean Order?")
+	wantPage(t, s.get("/create?component=Orders&machine=Oder"), http.StatusNotFound, "Did you mean Order?")
+	wantPage(t, s.get("/assets/nothing.css"), http.StatusNotFound, "No file nothing.css")
+	wantPage(t, s.post("/instance", "id", "nobody", "event", "PAY"), http.StatusNotFound, "No instance")
+	w := s.do(httptest.NewRequest(http.MethodDelete, "/instance", nil))
+	wantPage(t, w, http.StatusMethodNotAllowed, "DELETE is not allowed here")
+	if got := w.Header().Get("Allow"); got != "GET" {
+		t.Errorf("Allow: %q, want GET", got)
+	}
+}
+
+func TestSend(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	id := s.create("Order", nil, fsm.WithKey("order:ORD-1")).ID()
+
+	wantPage(t, s.follow(s.post("/instance", "id", id, "event", "SUBMIT", "payload", `{"by": "Bo"}`, "version", "1")), http.StatusOK,
+		"Order order:ORD-1 went to Pending", "SUBMIT is stored as record 2, from Draft.", `by "Bo"`)
+	wantPage(t, s.post("/instance", "id", id, "event", "SHIP"), http.StatusConflict,
+		"Order order:ORD-1 ignored SHIP in state Pending", "Accepted now: PAY, EXPIRE.")
+	wantPage(t, s.post("/instance", "id", id, "event", "PAY", "version", "1"), http.StatusConflict,
+		"PAY was not sent: Order order:ORD-1 has moved on", "It is at version 2 now, in state Pending.")
+	for payload, want := range map[string]string{
+		`{"amount": `: "ends too early", `[1]`: "it is a list", `null`: "it is null", `{} x`: "text after it", `"x"`: "it is a string", `{"a":1,"a":2}`: "is there twice", `{"a":NaN}`: "invalid character",
+	} {
+		wantPage(t, s.post("/instance", "id", id, "event", "PAY", "payload", payload), http.StatusBadRequest, "its payload is not a JSON object")
+		if got := text(s.post("/instance", "id", id, "event", "PAY", "payload", payload)); !strings.Contains(strings.ToLower(got), strings.ToLower(want)) {
+			t.Errorf("payload %s: the page lacks %q:\n%s", payload, want, got)
+		}
+	}
+	s.follow(s.post("/instance", "id", id, "event", "EXPIRE"))
+	wantPage(t, s.get("/instance?id="+id), http.StatusOK, "It has ended in Cancelled and takes no more events.")
+	wantPage(t, s.post("/instance", "id", id, "event", "PAY"), http.StatusConflict, "has ended")
+}
+
+func TestBigNumbersAreKept(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	id := s.create("Order", nil).ID()
+	wantPage(t, s.follow(s.post("/instance", "id", id, "event", "SUBMIT", "payload", `{"n": 9007199254740993}`)), http.StatusOK, "9007199254740993")
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	form := func(pairs ...string) *httptest.ResponseRecorder {
+		return s.post("/create", append([]string{"component", "Orders", "machine", "Order"}, pairs...)...)
+	}
+	wantPage(t, s.follow(form("key", "order:ORD-1", "state", "Pending", "data", `{"orderId": "ORD-1", "amount": 1}`)), http.StatusOK,
+		"Order order:ORD-1 is created in Pending")
+	wantPage(t, form("data", `{"orderId": "1", "amount": -1, "currency": "XXX"}`), http.StatusUnprocessableEntity,
+		"Not created: the data does not fit the schema", "orderId:", "amount:", "currency:")
+	wantPage(t, form("data", `{"orderId"`), http.StatusBadRequest, "the data is not a JSON object")
+	wantPage(t, form("key", "order:ORD-1", "data", `{"orderId": "ORD-1", "amount": 1}`), http.StatusConflict, "Not created", "belongs to Order")
+	wantPage(t, form("state", "Cancelled", "data", `{"orderId": "ORD-2", "amount": 1}`), http.StatusUnprocessableEntity, "is final")
+	wantPage(t, form("state", "Nowhere", "data", `{"orderId": "ORD-2", "amount": 1}`), http.StatusUnprocessableEntity, "No state")
+}
+
+// TestPrefix mounts the pages below a prefix and follows every link of each.
+func TestPrefix(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	id := s.create("Order", map[string]any{"orderId": "ORD-1"}, fsm.WithID("../a b?c#d&e/f%"), fsm.WithKey("order:ORD-1")).ID()
+	server := httptest.NewServer(http.StripPrefix("/fleet", s.pages))
+	defer server.Close()
+	start, err := url.Parse(server.URL + "/fleet/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, queue := map[string]bool{}, []*url.URL{start}
+	for len(queue) > 0 {
+		at := queue[0]
+		queue = queue[1:]
+		at.Fragment = ""
+		if seen[at.String()] || at.Query().Has("theme") {
+			continue
+		}
+		seen[at.String()] = true
+		res, err := server.Client().Get(at.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Errorf("%s: status %d, error %v", at, res.StatusCode, err)
+		}
+		for _, part := range strings.Split(string(body), `href="`)[1:] {
+			link := strings.ReplaceAll(part[:strings.IndexByte(part, '"')], "&amp;", "&")
+			to, err := at.Parse(link)
+			if err != nil {
+				t.Errorf("%s: link %q: %v", at, link, err)
+			} else if to.Host == start.Host {
+				queue = append(queue, to)
+			}
+		}
+	}
+	if page := server.URL + "/fleet/instance?id=" + url.QueryEscape(id); !seen[page] {
+		t.Errorf("no link leads to %s", page)
+	}
+	if len(seen) < 12 {
+		t.Errorf("only %d pages were found", len(seen))
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, hostile)
+	const component, machine = `<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`
+	in := s.create(machine, map[string]any{"<b>": "</textarea><script>alert(5)</script>"}, fsm.WithKey(`"><script>alert(6)</script>`))
+	q := url.Values{"component": {component}, "machine": {machine}, "state": {`"><script>alert(7)</script>`}, "q": {`"><script>alert(8)</script>`}}.Encode()
+	for _, page := range []string{"/", "/machine?" + q, "/instances?" + q, "/create?" + q, "/instance?id=" + url.QueryEscape(in.ID()), "/instance?id=" + url.QueryEscape("<script>"), "/<script>alert(9)</script>"} {
+		body := s.get(page).Body.String()
+		body = strings.ReplaceAll(body, `<script src="assets/live.js" defer></script>`, "")
+		for _, bad := range []string{"<script", "<img", "<b>:", " onclick='", `href="javascript:`} {
+			if strings.Contains(body, bad) {
+				t.Errorf("%s has %s in it", page, bad)
+			}
+		}
+	}
+	w := s.post("/instance", "id", in.ID(), "event", "<script>", "payload", "</textarea><script>x")
+	if strings.Contains(w.Body.String(), "<script>") {
+		t.Error("the answer to a post has <script> in it")
+	}
+}
+
+func TestGuard(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{CheckHost: true, Hosts: []string{"shop.example", "192.0.2.7"}}, orders)
+	id := s.create("Order", nil).ID()
+	form := url.Values{"id": {id}, "event": {"SUBMIT"}}.Encode()
+	tests := []struct {
+		name, method, path, host, body string
+		header                         map[string]string
+		status                         int
+	}{
+		{name: "localhost", path: "/", host: "localhost:3000", status: 200},
+		{name: "loopback", path: "/", host: "127.0.0.1", status: 200},
+		{name: "another loopback address", path: "/", host: "127.9.9.9:80", status: 200},
+		{name: "IPv6 loopback", path: "/", host: "[::1]:3000", status: 200},
+		{name: "allowed name, any case", path: "/", host: "Shop.Example:443", status: 200},
+		{name: "allowed name, as a full one", path: "/", host: "shop.example.", status: 200},
+		{name: "allowed address", path: "/", host: "192.0.2.7:3000", status: 200},
+		{name: "rebound name", path: "/", host: "evil.example", status: 421},
+		{name: "name that begins like a good one", path: "/", host: "localhost.evil.example", status: 421},
+		{name: "other address", path: "/", host: "192.0.2.8", status: 421},
+		{name: "no host", path: "/", host: "", status: 421},
+		{name: "rebound name, health", path: "/healthz", host: "evil.example", status: 421},
+		{name: "post from another site", method: "POST", path: "/instance", body: form, header: map[string]string{"Sec-Fetch-Site": "cross-site"}, status: 403},
+		{name: "post from a neighbour", method: "POST", path: "/instance", body: form, header: map[string]string{"Sec-Fetch-Site": "same-site"}, status: 403},
+		{name: "post from another origin, old browser", method: "POST", path: "/instance", body: form, header: map[string]string{"Origin": "http://evil.example"}, status: 403},
+		{name: "link from another site", path: "/", header: map[string]string{"Sec-Fetch-Site": "cross-site"}, status: 200},
+		{name: "JSON where a form is expected", method: "POST", path: "/instance", body: "{}", header: map[string]string{"Content-Type": "application/json"}, status: 415},
+		{name: "no content type", method: "POST", path: "/instance", body: form, header: map[string]string{"Content-Type": ""}, status: 415},
+		{name: "2 MB and more", method: "POST", path: "/instance", body: "payload=" + strings.Repeat("x", maxBody), status: 413},
+		{name: "broken form", method: "POST", path: "/instance", body: "a=%zz", status: 400},
+		{name: "data over the limit", method: "POST", path: "/instance", body: form + "&payload=" + url.QueryEscape(`{"x":"`+strings.Repeat("x", 600<<10)+`"}`), status: 413},
+		{name: "good post", method: "POST", path: "/instance", body: form, status: 303},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			method, host := tt.method, tt.host
+			if method == "" {
+				method = http.MethodGet
+			}
+			r := httptest.NewRequest(method, tt.path, strings.NewReader(tt.body))
+			if host == "" && tt.name != "no host" {
+				host = "localhost"
+			}
+			r.Host = host
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			for k, v := range tt.header {
+				r.Header.Set(k, v)
+			}
+			w := s.do(r)
+			if w.Code != tt.status {
+				t.Errorf("status %d, want %d; it says:\n%.300s", w.Code, tt.status, text(w))
+			}
+			for k, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"} {
+				if got := w.Header().Get(k); got != want {
+					t.Errorf("%s: %q, want %q", k, got, want)
+				}
+			}
+			if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+				t.Errorf("Content-Security-Policy: %q", csp)
+			}
+		})
+	}
+}
+
+// TestNothingInline checks that pages obey their own policy: no inline script,
+// style or handler, nothing from elsewhere.
+func TestNothingInline(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	id := s.create("Order", map[string]any{"a": 1}).ID()
+	for _, page := range []string{"/", "/machine?component=Orders&machine=Order", "/instances", "/instance?id=" + id, "/create?component=Orders&machine=Order", "/nowhere"} {
+		body := strings.ReplaceAll(s.get(page).Body.String(), `xmlns="http://www.w3.org/2000/svg"`, "")
+		for _, bad := range []string{" style=", "<style", " onclick", "<script>", "//", "{{"} {
+			if strings.Contains(body, bad) {
+				t.Errorf("%s has %q in it", page, bad)
+			}
+		}
+	}
+}
+
+func TestRedirectsAndHealth(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	if w := s.get("/dashboard.html"); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "./" {
+		t.Errorf("/dashboard.html: status %d to %q, want 303 to ./", w.Code, w.Header().Get("Location"))
+	}
+	wantPage(t, s.get("/healthz"), http.StatusOK, "ok")
+	if w := s.get("/assets/fsmesh.css"); w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("Content-Type"), "text/css") {
+		t.Errorf("the stylesheet: status %d, type %q", w.Code, w.Header().Get("Content-Type"))
+	}
+	if w := s.do(httptest.NewRequest(http.MethodHead, "/", nil)); w.Code != http.StatusOK || w.Body.Len() > 0 {
+		t.Errorf("HEAD: status %d, %d bytes; want 200 and none", w.Code, w.Body.Len())
+	}
+	if err := s.rt.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wantPage(t, s.get("/healthz"), http.StatusServiceUnavailable, "stopped")
+	wantPage(t, s.get("/"), http.StatusOK, "Runtime test has stopped")
+}
+
+func TestTheme(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	w := s.get("/instances?machine=Order&theme=dark")
+	cookie := w.Header().Get("Set-Cookie")
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "instances?machine=Order" || !strings.Contains(cookie, "fsmesh-theme=dark") {
+		t.Fatalf("status %d to %q, cookie %q", w.Code, w.Header().Get("Location"), cookie)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", cookie)
+	if body := s.do(r).Body.String(); !strings.Contains(body, `class="theme-dark"`) {
+		t.Error("the page is not dark")
+	}
+}
+
+func TestActivity(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	id := s.create("Order", nil, fsm.WithKey("order:ORD-1")).ID()
+	s.follow(s.post("/instance", "id", id, "event", "CANCEL"))
+	// The notices come by a goroutine of their own: ask until they are there.
+	deadline := time.After(10 * time.Second)
+	for {
+		page := text(s.get("/"))
+		if strings.Contains(page, "order:ORD-1 Draft → to Cancelled CANCEL") && strings.Contains(page, "order:ORD-1 created in Draft") && strings.Contains(page, "Ended 1") {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("the overview does not tell what happened:\n%s", page)
+		case <-t.Context().Done():
+			return
+		default:
+		}
+	}
+}
+
+func TestManyInstances(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	for range 60 {
+		s.create("Order", nil)
+	}
+	wantPage(t, s.get("/instances"), http.StatusOK, "1 to 25 of 60")
+	wantPage(t, s.get("/instances?page=3"), http.StatusOK, "51 to 60 of 60")
+	for _, page := range []string{"0", "-1", "x", "99999999999999999999"} {
+		wantPage(t, s.get("/instances?page="+page), http.StatusOK, "1 to 25 of 60")
+	}
+	wantPage(t, s.get("/instances?page=1000000000"), http.StatusOK, "60")
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "ui.Config.Runtime is not set") {
+		t.Errorf("error %v, want that Runtime is not set", err)
+	}
+}
