@@ -1,0 +1,57 @@
+# All that is done with this repository. `make help` lists it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TOOL := go tool -modfile=tools.mod
+# Fuzzers run one after the other, each for this long.
+FUZZTIME ?= 30s
+
+.PHONY: help run build test check bench fuzz soak generate deps
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: ## show a shop that moves, on http://127.0.0.1:3000
+	go run ./cmd/fsmesh demo
+
+build: ## make the binary, bin/fsmesh, static
+	CGO_ENABLED=0 go build -trimpath -o bin/fsmesh ./cmd/fsmesh
+
+deps: ## install what the tests need beside Go
+	@.ci/install-deps
+
+test: deps ## run all tests, with the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+check: ## vet, staticcheck, format, generated files, go.mod, known vulnerabilities
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
+	if [[ -n $$unformatted ]]; then echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	@before=$$(cat ui/*_templ.go | sha256sum); $(MAKE) --no-print-directory generate >/dev/null; \
+	if [[ $$before != $$(cat ui/*_templ.go | sha256sum) ]]; then \
+		echo "generated files were not fresh; they are now, commit them"; exit 1; fi
+	go mod tidy -diff
+	go mod verify
+	CGO_ENABLED=0 go build -o /dev/null ./cmd/fsmesh
+	@.ci/vulnerabilities
+
+generate: ## make the generated files anew
+	$(TOOL) templ generate -path ui
+
+bench: ## compare with the raw limit and with peers
+	cd bench && go run .
+
+fuzz: ## run every fuzzer for FUZZTIME
+	@go list ./... | while read -r pkg; do \
+		go test -list '^Fuzz' "$$pkg" | { grep '^Fuzz' || true; } | while read -r name; do \
+			echo "$$pkg $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+		done; \
+	done
+
+soak: deps ## run the long forms of the tests
+	CGO_ENABLED=1 go test -race -count=1 -timeout 3h -run '^TestProperty' -v ./fsm -rapid.checks=20000
+	CGO_ENABLED=1 go test -race -count=30 -timeout 3h -run '^(TestConformance|TestFault|TestStop)' ./fsm
+	CGO_ENABLED=1 go test -race -count=5 -timeout 3h ./cmd/... ./ui/... ./internal/...

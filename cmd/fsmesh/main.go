@@ -1,0 +1,61 @@
+// Command fsmesh checks, draws, tries out and hosts state machines.
+//
+// It wires the packages of this module and holds no logic of its own. The
+// files, in the order of reading: main.go starts and ends the program, root.go
+// has the command tree and what goes wrong with it, exit.go the exit statuses,
+// and each command has a file of its name; serve.go is what serve and demo
+// share.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends a program that is slow to stop.
+	context.AfterFunc(ctx, stop)
+	status := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	stop()
+	os.Exit(status)
+}
+
+// run is the program as a value: it returns the exit status. It ends early,
+// and cleanly, when the context does.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
+	p := &program{stdin: stdin, stdout: &pipe{w: stdout}, stderr: stderr, env: env}
+	root := p.root()
+	// Without this cobra would take os.Args for an empty list.
+	root.SetArgs(append([]string{}, args...))
+	err := root.ExecuteContext(ctx)
+	return p.report(err)
+}
+
+// A program is what the commands share.
+type program struct {
+	stdin  io.Reader
+	stdout *pipe
+	stderr io.Writer
+	env    func(string) string
+}
+
+// A pipe remembers the first error of writing to it, so that commands need not
+// look at each line.
+type pipe struct {
+	w   io.Writer
+	err error
+}
+
+// Write fails after the first error without trying again.
+func (p *pipe) Write(b []byte) (int, error) {
+	if p.err != nil {
+		return 0, p.err
+	}
+	n, err := p.w.Write(b)
+	p.err = err
+	return n, err
+}
