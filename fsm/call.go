@@ -126,7 +126,9 @@ func (c *Call) send(component, id string, ev Event) error {
 func (c *Call) Broadcast(machine string, ev Event, opts ...BroadcastOption) (n int, err error) {
 	var o broadcastOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	payload, err := newPayload(ev)
 	if err != nil {
@@ -184,14 +186,18 @@ func (c *Call) end() {
 	c.ended = true
 }
 
-// invoke runs the hook; a panic becomes its error.
+// invoke runs the hook. A panic becomes its error; and its error is put into
+// words here, since a method of it may panic, too.
 func (c *Call) invoke(h Hook) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = textError(fmt.Sprint(p))
 		}
 	}()
-	return h(c)
+	if e := h(c); e != nil {
+		return textError(errorText(e))
+	}
+	return nil
 }
 
 func newPayload(ev Event) (Data, error) {

@@ -2,85 +2,64 @@ package fsm
 
 import (
 	"context"
-	"fmt"
+	"iter"
 )
 
 // How a directory of instances is kept exact: by what it is told (Watch), by
-// asking for just the notices that it missed (Changes), and by reading the whole
-// table piece by piece (Page). The runtime keeps no state of any of this.
+// asking what the notices were about that it missed (Changed and Look), and by
+// reading the table piece by piece (Piece). The runtime keeps no state of any
+// of this.
 
 // Seq returns the number of the last notice of a component. Who reads that it
-// is n and then asks Changes or Page finds every change up to n.
-func (rt *Runtime) Seq(component string) (uint64, error) {
-	c := rt.comps[component]
-	if c == nil {
-		return 0, &Error{Code: CodeUnknownComponent, Component: component}
+// is n and then looks finds every change up to n. It is 0 for a component that
+// is not hosted.
+func (rt *Runtime) Seq(component string) uint64 {
+	if c := rt.comps[component]; c != nil {
+		return rt.numbers[c.index].last()
 	}
-	return rt.numbers[c.index].last(), nil
+	return 0
+}
+
+// Epoch returns a number that grows with each start of the runtime: that of its
+// claim on the log, or without a store the time of its making in Unix
+// milliseconds.
+func (rt *Runtime) Epoch() uint64 { return rt.epoch() }
+
+// LogID returns the id of the log that the runtime has claimed, or "" without a
+// store.
+func (rt *Runtime) LogID() string {
+	if rt.log == nil {
+		return ""
+	}
+	return rt.log.ID()
 }
 
 // A SeqRange is the numbers from First to Last, both included.
 type SeqRange struct{ First, Last uint64 }
 
-// A Change is an instance that some notices were about, as it is now.
-type Change struct {
-	// Instance is nil if it is gone and not remembered any more.
-	Instance *Instance
-	ID       string
-	// Gone is true if the instance is not in the table. Seq is then the number
-	// of the component's last notice at the moment of looking, else that of
-	// the instance.
-	Gone bool
-	Seq  uint64
+// A ChangedInstance is what one notice was about.
+type ChangedInstance struct {
+	Seq uint64
+	ID  string
 }
 
-// Changes returns the instances that the notices of the ranges were about, each
-// once, in no order. Ranges that reach beyond the last notice are cut. The
-// second result is true if some are not remembered any more: at least the last 100,000 notices
-// are, and as many as there are live instances. It fails with
-// ErrUnknownComponent, and ErrNotRunning.
-func (rt *Runtime) Changes(ctx context.Context, component string, ranges []SeqRange) ([]Change, bool, error) {
+// Changed returns which instances the notices with the given numbers were
+// about, in the order of the ranges, the first most of them. Numbers that were
+// not given yet are left out. tooOld is true, and nothing returned, if one of
+// them is not remembered any more: at least the last 100,000 notices are, and
+// as many as there are live instances.
+func (rt *Runtime) Changed(component string, ranges []SeqRange, most int) (changed []ChangedInstance, tooOld bool) {
 	c := rt.comps[component]
 	if c == nil {
-		return nil, false, &Error{Code: CodeUnknownComponent, Component: component}
+		return nil, false
 	}
-	num := rt.numbers[c.index]
-	slots, tooOld := num.slots(ranges)
-	if tooOld {
-		return nil, true, nil
-	}
-	byShard := map[*shard][]*slot{}
-	for _, s := range slots {
-		sh := rt.shardOf(s.id)
-		byShard[sh] = append(byShard[sh], s)
-	}
-	var changes []Change
-	for sh, slots := range byShard {
-		err := sh.visit(ctx, func() {
-			last := num.last()
-			for _, s := range slots {
-				ch := Change{Instance: s.cur.Load(), ID: s.id}
-				if ch.Gone = sh.tab.get(s.id) != s; ch.Gone {
-					ch.Seq = last
-				} else {
-					ch.Seq = ch.Instance.seq
-				}
-				changes = append(changes, ch)
-			}
-		})
-		if err != nil {
-			return nil, false, err
-		}
-	}
-	return changes, false, nil
+	return rt.numbers[c.index].changed(ranges, most)
 }
 
-// slots returns the slots of the notices in the ranges, each once.
-func (n *numbering) slots(ranges []SeqRange) (out []*slot, tooOld bool) {
+func (n *numbering) changed(ranges []SeqRange, most int) (changed []ChangedInstance, tooOld bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	size := uint64(len(n.ring))
-	seen := map[*slot]bool{}
 	for _, r := range ranges {
 		r.First, r.Last = max(r.First, 1), min(r.Last, n.seq)
 		if r.First > r.Last {
@@ -89,73 +68,135 @@ func (n *numbering) slots(ranges []SeqRange) (out []*slot, tooOld bool) {
 		if r.First+size <= n.seq {
 			return nil, true
 		}
-		for seq := r.First; seq <= r.Last; seq++ {
-			if s := n.ring[seq%size]; !seen[s] {
-				seen[s] = true
-				out = append(out, s)
-			}
+		for seq := r.First; seq <= r.Last && len(changed) < most; seq++ {
+			changed = append(changed, ChangedInstance{seq, n.ring[seq%size]})
 		}
 	}
-	return out, false
+	return changed, false
 }
 
-// A Page is a piece of a component's table.
-type Page struct {
-	Rows []*Instance
-	// Next is the cursor of the next page, "" after the last.
-	Next string
-	// AsOf is the number of the component's last notice before the page was
-	// read: every change up to it is in the rows.
-	AsOf uint64
+// A Found is what became of an id.
+type Found struct {
+	// Instance is the live, ended or quarantined instance; nil if none is
+	// known.
+	Instance *Instance
+	// Seq is that of the instance's last notice, or, where there is none, the
+	// number of the component's last notice at the moment of looking.
+	Seq uint64
 }
 
-// pageSlots is how many places of a table one page looks at, at most.
-const pageSlots = 2000
-
-// Page returns the piece of a component's table that a cursor names, "" for the
-// first, with at most limit rows (1,000 if that is 0). An instance keeps its
-// place for life, so whatever is there during a whole reading from "" to "" is
-// in one of its pages. Pages may be empty. It fails with ErrUnknownComponent,
-// ErrBadValue for a cursor that is none, and ErrNotRunning.
-func (rt *Runtime) Page(ctx context.Context, component, cursor string, limit int) (Page, error) {
+// Look returns how each of the instances is now, in the order of the ids. It
+// looks inside the instances' shards, between two steps, so that all that was
+// numbered before is visible. It fails with ErrUnknownComponent, ErrNotRunning
+// and the context's error.
+func (rt *Runtime) Look(ctx context.Context, component string, ids []string) ([]Found, error) {
 	c := rt.comps[component]
 	if c == nil {
-		return Page{}, &Error{Code: CodeUnknownComponent, Component: component}
+		return nil, &Error{Code: CodeUnknownComponent, Component: component}
 	}
-	if limit <= 0 {
-		limit = 1000
+	byShard := map[*shard][]int{}
+	for i, id := range ids {
+		sh := rt.shardOf(id)
+		byShard[sh] = append(byShard[sh], i)
 	}
-	var n, at int
-	if cursor != "" {
-		if _, err := fmt.Sscanf(cursor, "%d.%d", &n, &at); err != nil || n < 0 || n >= len(rt.shards) || at < 0 {
-			return Page{}, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("cursor %q", cursor)}
+	out := make([]Found, len(ids))
+	for sh, at := range byShard {
+		found := make([]Found, len(at))
+		err := sh.visit(ctx, func() {
+			for n, i := range at {
+				found[n] = sh.look(c, ids[i])
+			}
+		})
+		if err != nil {
+			return nil, err // found may still be written to
+		}
+		for n, i := range at {
+			out[i] = found[n]
 		}
 	}
-	sh := rt.shards[n]
-	p := Page{}
+	return out, nil
+}
+
+// look finds what is known of an id. The number for what is not there is read
+// under the lock of the table, so that no creation of the id lies between.
+func (sh *shard) look(c *component, id string) Found {
+	sh.tab.mu.RLock()
+	s := sh.tab.byID[id]
+	last := sh.rt.numbers[c.index].last()
+	sh.tab.mu.RUnlock()
+	if s == nil {
+		s = sh.rt.ended.get(id)
+	}
+	var in *Instance
+	if s != nil {
+		in = s.cur.Load()
+	} else {
+		sh.rt.mu.Lock()
+		in = sh.rt.quarantined[id]
+		sh.rt.mu.Unlock()
+	}
+	if in == nil || in.st.m.comp != c {
+		return Found{Seq: last}
+	}
+	return Found{in, in.seq}
+}
+
+// Shards returns the number of parts of the table. It never changes.
+func (rt *Runtime) Shards() int { return len(rt.shards) }
+
+// A Piece is some instances of one shard.
+type Piece struct {
+	// AsOf is the number of the component's last notice before looking.
+	AsOf  uint64
+	Slots []PieceSlot
+	// Next is the slot to go on from, -1 at the end of the shard.
+	Next int
+}
+
+// A PieceSlot is an instance with its place in its shard, which it keeps for
+// life: whatever is there during a whole reading is in one of its pieces.
+type PieceSlot struct {
+	Number   int
+	Instance *Instance
+}
+
+// pieceSlots is how many places one piece looks at, at most.
+const pieceSlots = 10_000
+
+// Piece returns instances of a component in one shard from a slot on, in the
+// order of slots, the first most of them. It fails with ErrUnknownComponent,
+// ErrBadValue if there is no such shard, ErrNotRunning and the context's error.
+func (rt *Runtime) Piece(ctx context.Context, component string, shardNo, from, most int) (Piece, error) {
+	c := rt.comps[component]
+	if c == nil {
+		return Piece{}, &Error{Code: CodeUnknownComponent, Component: component}
+	}
+	if shardNo < 0 || shardNo >= len(rt.shards) || from < 0 {
+		return Piece{}, &Error{Code: CodeBadValue, Detail: "there is no such shard or slot"}
+	}
+	sh := rt.shards[shardNo]
+	p := &Piece{Next: -1}
 	err := sh.visit(ctx, func() {
 		p.AsOf = rt.numbers[c.index].last()
 		sh.tab.mu.RLock()
 		defer sh.tab.mu.RUnlock()
-		end := min(len(sh.tab.slots), at+pageSlots)
-		for ; at < end && len(p.Rows) < limit; at++ {
+		end := min(len(sh.tab.slots), from+pieceSlots)
+		at := from
+		for ; at < end && len(p.Slots) < most; at++ {
 			if s := sh.tab.slots[at]; s != nil {
 				if in := s.cur.Load(); in.st.m.comp == c {
-					p.Rows = append(p.Rows, in)
+					p.Slots = append(p.Slots, PieceSlot{at, in})
 				}
 			}
 		}
-		if at >= len(sh.tab.slots) {
-			n, at = n+1, 0
+		if at < len(sh.tab.slots) {
+			p.Next = at
 		}
 	})
 	if err != nil {
-		return Page{}, err // p may still be written to
+		return Piece{}, err // p may still be written to
 	}
-	if n < len(rt.shards) {
-		p.Next = fmt.Sprintf("%d.%d", n, at)
-	}
-	return p, nil
+	return *p, nil
 }
 
 // visit runs f as the shard's owner and waits for it. A shard that was visited
@@ -170,9 +211,18 @@ func (sh *shard) visit(ctx context.Context, f func()) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		// f may be running: what it writes to is not to be read any more.
 		return context.Cause(ctx)
 	case <-sh.rt.dead:
 		return sh.rt.notRunning()
+	}
+}
+
+// WatchBatches is Watch for readers that pass on what they read: it yields all
+// notices that wait at a time. A batch is the reader's to keep.
+func (rt *Runtime) WatchBatches(ctx context.Context, o WatchOptions) iter.Seq2[[]Notice, error] {
+	w, stop := rt.watch(ctx, o)
+	return func(yield func([]Notice, error) bool) {
+		defer stop()
+		w.read(ctx, rt.dead, yield)
 	}
 }

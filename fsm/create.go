@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -37,10 +38,18 @@ func (rt *Runtime) GetOrCreate(ctx context.Context, machine, key string, data ma
 func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string]any, orGet bool, opts []CreateOption) (*Instance, bool, error) {
 	var o createOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
-	if err := rt.running(); err != nil {
+	if err := cmp.Or(context.Cause(ctx), rt.running()); err != nil {
 		return nil, false, err
+	}
+	switch {
+	case orGet && o.key == "":
+		return nil, false, &Error{Code: CodeBadValue, Detail: "GetOrCreate needs a key"}
+	case o.key != "" && o.id != "":
+		return nil, false, &Error{Code: CodeBadValue, Key: o.key, Instance: o.id, Detail: "an instance has a key or an id of its own, not both: the id of a key is derived from it"}
 	}
 	d, err := rt.creation(name, data, o)
 	if err != nil {

@@ -194,7 +194,7 @@ func (e *Error) sentence() string {
 	case CodeIDExists:
 		return fmt.Sprintf("id %q is in use or still in the history", e.Instance)
 	case CodeAmbiguous:
-		return fmt.Sprintf("more than one component has %q: say which with WithComponent", e.Machine+e.Key)
+		return fmt.Sprintf("more than one component has %q: say which", first(e.Key, e.Machine))
 	case CodeContextTooLarge:
 		return fmt.Sprintf("%s: data over the limit of %d bytes", e.instance(), e.Count)
 	case CodeOverloaded:
@@ -202,7 +202,7 @@ func (e *Error) sentence() string {
 	case CodeTooDeep:
 		return fmt.Sprintf("event %s is more than %d transitions away from its cause, and was not delivered", e.Event, e.Count)
 	case CodeTooMany:
-		return fmt.Sprintf("one event gave rise to more than %d events; the rest was not delivered", e.Count)
+		return fmt.Sprintf("event %s: one event may not lead to more than %d", e.Event, e.Count)
 	case CodeReentrant:
 		return fmt.Sprintf("a hook of %q would wait for itself; use the sender's calls (SendToSelf, SendTo) instead", e.Instance)
 	case CodeCallEnded:

@@ -64,7 +64,6 @@ const (
 	packEventID             // the event's id
 	packSource              // the component that the event came from
 	packFailed              // the code of why the engine could not complete it
-	packEvent               // the event's name, where it is not the transition's
 )
 
 // keep adds the record of a step.

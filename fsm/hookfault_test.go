@@ -61,6 +61,11 @@ func (f *faults) count(text string) (n int) {
 
 // Guards the recovery in invoke, the goroutine of runHook (Goexit), and the
 // deadline.
+// A fieldError reads a field to say what is wrong: a nil one panics.
+type fieldError struct{ text string }
+
+func (e *fieldError) Error() string { return e.text }
+
 func TestHookThatFails(t *testing.T) {
 	t.Parallel()
 	var kept atomic.Pointer[Call]
@@ -74,6 +79,7 @@ func TestHookThatFails(t *testing.T) {
 		{"panic", "boom", func(*Call) error { panic("boom") }},
 		{"nil pointer", "runtime error: invalid memory address or nil pointer dereference", func(*Call) error { var p *int; *p = 1; return nil }},
 		{"panic with nil", "panic called with nil argument", func(*Call) error { panic(nil) }},
+		{"typed nil", "runtime error: invalid memory address or nil pointer dereference", func(*Call) error { var e *fieldError; return e }},
 		{"goexit", "the hook ended its goroutine", func(*Call) error { runtime.Goexit(); return nil }},
 		{"never returns", "hook_timeout", func(c *Call) error { kept.Store(c); <-never; return nil }},
 	} {

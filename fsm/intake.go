@@ -45,6 +45,9 @@ func (rt *Runtime) Receive(ctx context.Context, e RemoteEffect) error {
 	if rt.comps[e.Effect.Component] == nil {
 		return &Error{Code: CodeUnknownComponent, Component: e.Effect.Component}
 	}
+	if e.Effect.Payload.exceeds(rt.limits.DataBytes) {
+		return &Error{Code: CodeContextTooLarge, Component: e.Effect.Component, Event: e.Effect.Event, Count: rt.limits.DataBytes}
+	}
 	t, running := rt.intake.take(rt, e)
 	if t == nil {
 		return rt.notRunning()

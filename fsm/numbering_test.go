@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -45,10 +46,7 @@ func TestNoticesAreNumbered(t *testing.T) {
 		mustSend(t, rt, id, "STOP")
 	}
 	settle(t, rt)
-	last, err := rt.Seq("C")
-	if err != nil {
-		t.Fatal(err)
-	}
+	last := rt.Seq("C")
 	var seqs []uint64
 	of := map[string]uint64{}
 	for n, err := range notices {
@@ -84,8 +82,8 @@ func TestNoticesAreNumbered(t *testing.T) {
 }
 
 // Whoever reads that n is the last number finds every change up to n. Guards
-// Changes, which looks as the shards' owner.
-func TestChangesAreComplete(t *testing.T) {
+// Look, which looks as the shards' owner.
+func TestLooksAreComplete(t *testing.T) {
 	t.Parallel()
 	rt := started(t, Config{Components: []*Component{componentOf("C", fsmOf("M", on("A", "GO", "A")))}, Shards: 4})
 	var ids []string
@@ -103,29 +101,78 @@ func TestChangesAreComplete(t *testing.T) {
 	}
 	next := uint64(1)
 	for range 50 {
-		last, _ := rt.Seq("C")
-		changes, tooOld, err := rt.Changes(t.Context(), "C", []SeqRange{{next, last}})
-		if err != nil || tooOld {
-			t.Fatalf("%v, too old: %v", err, tooOld)
+		last := rt.Seq("C")
+		changed, tooOld := rt.Changed("C", []SeqRange{{next, last}}, 1<<20)
+		if tooOld || uint64(len(changed)) != last-next+1 {
+			t.Fatalf("%d numbers, too old: %v, want %d", len(changed), tooOld, last-next+1)
 		}
-		seen := map[string]uint64{}
-		for _, ch := range changes {
-			seen[ch.ID] = ch.Seq
+		var asked []string
+		for _, ch := range changed {
+			asked = append(asked, ch.ID)
 		}
-		// Each number of the range belongs to one of them, whose number is at
-		// least that.
-		num := rt.numbers[0]
-		num.mu.Lock()
-		for n := next; n <= last; n++ {
-			if s := num.ring[n%uint64(len(num.ring))]; seen[s.id] < n {
-				t.Errorf("number %d was of %s, which shows %d", n, s.id, seen[s.id])
+		found, err := rt.Look(t.Context(), "C", asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, ch := range changed {
+			if found[i].Instance == nil || found[i].Seq < ch.Seq {
+				t.Errorf("number %d was of %s, which shows %d", ch.Seq, ch.ID, found[i].Seq)
 			}
 		}
-		num.mu.Unlock()
 		next = last + 1
 	}
 	cancel()
 	wg.Wait()
+}
+
+// Whatever is there during a whole reading is in one of its pieces, and what is
+// not there has the number of the moment of looking.
+func TestPiecesNameEverything(t *testing.T) {
+	t.Parallel()
+	rt := started(t, Config{Components: []*Component{componentOf("C", fsmOf("M", on("A", "STOP", "End"))), componentOf("D", fsmOf("N", on("A", "X", "A")))}, Name: "r", Shards: 3})
+	var stay []string
+	for i := range 300 {
+		id := mustCreate(t, rt, "M", nil)
+		mustCreate(t, rt, "N", nil)
+		if i%3 == 0 {
+			mustSend(t, rt, id, "STOP")
+		} else {
+			stay = append(stay, id)
+		}
+	}
+	seen := map[string]bool{}
+	for shard := range rt.Shards() {
+		for from := 0; from >= 0; {
+			p, err := rt.Piece(t.Context(), "C", shard, from, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(p.Slots) > 7 || p.AsOf != rt.Seq("C") {
+				t.Fatalf("%d slots as of %d", len(p.Slots), p.AsOf)
+			}
+			for _, s := range p.Slots {
+				if s.Instance.Component() != "C" {
+					t.Errorf("%s is of %s", s.Instance.ID(), s.Instance.Component())
+				}
+				seen[s.Instance.ID()] = true
+			}
+			from = p.Next
+		}
+	}
+	for _, id := range stay {
+		if !seen[id] {
+			t.Errorf("%s is in no piece", id)
+		}
+	}
+	if len(seen) != len(stay) {
+		t.Errorf("%d in the pieces, want %d", len(seen), len(stay))
+	}
+	found, err := rt.Look(t.Context(), "C", []string{"nobody"})
+	if err != nil || found[0].Instance != nil || found[0].Seq != rt.Seq("C") {
+		t.Errorf("%+v, %v", found, err)
+	}
+	_, err = rt.Piece(t.Context(), "C", 99, 0, 1)
+	wantCode(t, "Piece of no shard", err, CodeBadValue)
 }
 
 // The ring grows with the instances and keeps what it holds.
@@ -134,7 +181,7 @@ func TestRingOfNumbers(t *testing.T) {
 	n := &numbering{}
 	slots := make([]*slot, 1000)
 	for i := range slots {
-		slots[i] = &slot{number: int32(i)}
+		slots[i] = &slot{id: fmt.Sprint(i)}
 	}
 	n.count(minRing * 2)
 	const all = minRing * 5
@@ -148,20 +195,25 @@ func TestRingOfNumbers(t *testing.T) {
 	if len(n.ring) < 2*minRing {
 		t.Errorf("the ring holds %d, want at least %d: as many as there are instances", len(n.ring), 2*minRing)
 	}
-	owner := func(seq uint64) *slot { return n.ring[seq%uint64(len(n.ring))] }
+	owner := func(seq uint64) string { return n.ring[seq%uint64(len(n.ring))] }
 	for i := uint64(1); i <= n.last(); {
 		k := 1 + i%3
 		for j := i; j < i+k; j++ {
-			if n.last()-j < uint64(2*minRing) && owner(j) != slots[i%1000] {
+			if n.last()-j < uint64(2*minRing) && owner(j) != slots[i%1000].id {
 				t.Fatalf("number %d is not of the slot that it was given to", j)
 			}
 		}
 		i += k
 	}
-	if _, old := n.slots([]SeqRange{{1, 2}}); !old {
+	n.count(-minRing * 2)
+	n.next(slots[0], 1)
+	if len(n.ring) > 2*minRing {
+		t.Errorf("the ring holds %d after the instances are gone, want some %d", len(n.ring), minRing)
+	}
+	if _, old := n.changed([]SeqRange{{1, 2}}, 10); !old {
 		t.Error("the first numbers are said to be remembered")
 	}
-	if got, old := n.slots([]SeqRange{{n.last(), n.last() + 100}}); old || len(got) != 1 {
+	if got, old := n.changed([]SeqRange{{n.last(), n.last() + 100}}, 10); old || len(got) != 1 {
 		t.Errorf("the last number: %d slots, too old: %v", len(got), old)
 	}
 }

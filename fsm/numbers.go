@@ -16,33 +16,34 @@ type numbering struct {
 	mu   sync.Mutex // guards all below
 	seq  uint64
 	live int
-	// ring has the slot of notice n at n % len(ring). It grows to hold as many
-	// as there are live instances, and never shrinks.
-	ring []*slot
+	// ring has the id of the instance of notice n at n % len(ring). It holds as
+	// many as there are live instances, and minRing at least. Ids, not slots: it
+	// must not keep what has ended.
+	ring []string
 }
 
 // next gives k numbers to a slot and returns the first.
 func (n *numbering) next(s *slot, k int) uint64 {
 	n.mu.Lock()
-	if want := max(minRing, n.live); n.seq+uint64(k) >= uint64(len(n.ring)) && len(n.ring) < want {
-		n.grow(want)
+	switch want := max(minRing, n.live); {
+	case n.seq+uint64(k) >= uint64(len(n.ring)) && len(n.ring) < want:
+		n.resize(min(max(1024, 2*len(n.ring)), want+want/2))
+	case len(n.ring) > 2*want:
+		n.resize(want + want/2)
 	}
 	first := n.seq + 1
 	for range k {
 		n.seq++
-		n.ring[n.seq%uint64(len(n.ring))] = s
+		n.ring[n.seq%uint64(len(n.ring))] = s.id
 	}
 	n.mu.Unlock()
 	return first
 }
 
-// grow makes room by half as much again as needed, and puts what the old ring
-// holds at its new places.
-func (n *numbering) grow(want int) {
-	size := max(1024, 2*len(n.ring))
-	size = min(size, want+want/2)
-	old, ring := n.ring, make([]*slot, size)
-	for i := uint64(0); i < uint64(len(old)) && i < n.seq; i++ {
+// resize puts what the ring holds, as far as it fits, into one of another size.
+func (n *numbering) resize(size int) {
+	old, ring := n.ring, make([]string, size)
+	for i := uint64(0); i < uint64(min(len(old), size)) && i < n.seq; i++ {
 		seq := n.seq - i
 		ring[seq%uint64(size)] = old[seq%uint64(len(old))]
 	}

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -118,7 +119,7 @@ func (o *outbox) send(l *lane) {
 		retry := l.retry
 		o.mu.Unlock()
 
-		err := o.rt.cfg.Dispatcher.Dispatch(o.rt.ctx, out.e)
+		err := o.dispatch(out.e)
 		if o.rt.halted.Load() {
 			return
 		}
@@ -146,6 +147,16 @@ func (o *outbox) send(l *lane) {
 			o.rt.markDone(out.e)
 		}
 	}
+}
+
+// dispatch calls code that is not ours: a panic becomes its error.
+func (o *outbox) dispatch(e RemoteEffect) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = textError(fmt.Sprint("the dispatcher panicked: ", p))
+		}
+	}()
+	return o.rt.cfg.Dispatcher.Dispatch(o.rt.ctx, e)
 }
 
 // pause waits on the runtime's clock, until a retry is asked for. It returns

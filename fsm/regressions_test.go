@@ -707,7 +707,7 @@ func TestRegressionWatchMissesWhatWasUnderWay(t *testing.T) {
 		mustSend(t, rt, id, "GO")
 	}()
 	eventually(t, "hook runs", func() bool { return rt.work.hooks.Load() == 1 })
-	seq, _ := rt.Seq("C")
+	seq := rt.Seq("C")
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	notices := rt.Watch(ctx, WatchOptions{})

@@ -118,6 +118,9 @@ func (r *restoring) apply(rec *Record) error {
 		s.Data, s.Context = *rec.EndData, rec.EndContext
 	}
 	if rec.Event.ID != "" && rec.Version > 1 {
+		if len(s.EventIDs) >= maxSeen {
+			s.EventIDs = s.EventIDs[1:]
+		}
 		s.EventIDs = append(slices.Clip(s.EventIDs), SeenEvent{eventHash(rec.Event.ID), rec.Version, rec.After})
 	}
 	return nil

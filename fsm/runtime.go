@@ -182,6 +182,9 @@ func (rt *Runtime) Components() []*Component { return rt.cfg.Components }
 // returns once the runtime runs. The context bounds the start only. A runtime
 // is started once.
 func (rt *Runtime) Start(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("start runtime %s: %w", rt.cfg.Name, err)
+	}
 	if !rt.phase.CompareAndSwap(phaseNew, phaseRestoring) {
 		return &Error{Code: CodeConfig, Detail: "a runtime is started once"}
 	}

@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"context"
 	"slices"
 )
@@ -30,13 +31,15 @@ func (rt *Runtime) Send(ctx context.Context, id string, ev Event, opts ...SendOp
 	}
 	var o sendOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	return rt.send(ctx, id, ev.Type, payload, o)
 }
 
 func (rt *Runtime) send(ctx context.Context, id, event string, payload Data, o sendOptions) (Result, error) {
-	if err := rt.running(); err != nil {
+	if err := cmp.Or(context.Cause(ctx), rt.running()); err != nil {
 		return Result{}, err
 	}
 	if payload.exceeds(rt.limits.DataBytes) {
@@ -129,7 +132,7 @@ func (sh *shard) seize() bool {
 
 func (sh *shard) sendFast(ctx context.Context, id, event string, payload Data) (Result, error, bool) {
 	rt := sh.rt
-	if rt.phase.Load() != phaseRunning || !sh.idle() || rt.busyChain(ctx) != nil {
+	if rt.phase.Load() != phaseRunning || ctx.Err() != nil || !sh.idle() || rt.busyChain(ctx) != nil {
 		return Result{}, nil, false
 	}
 	s := sh.tab.get(id)
@@ -164,7 +167,9 @@ func (sh *shard) sendFast(ctx context.Context, id, event string, payload Data) (
 func (rt *Runtime) SendByKey(ctx context.Context, key string, ev Event, opts ...SendOption) (Result, error) {
 	var o sendOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	payload, err := newPayload(ev)
 	if err != nil {
@@ -211,14 +216,19 @@ func (rt *Runtime) idByKey(comp, key string) (string, error) {
 func (rt *Runtime) Broadcast(ctx context.Context, machine string, ev Event, opts ...BroadcastOption) (int, error) {
 	var o broadcastOptions
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
-	if err := rt.running(); err != nil {
+	if err := cmp.Or(context.Cause(ctx), rt.running()); err != nil {
 		return 0, err
 	}
 	payload, err := newPayload(ev)
 	if err != nil {
 		return 0, err
+	}
+	if payload.exceeds(rt.limits.DataBytes) {
+		return 0, &Error{Code: CodeContextTooLarge, Machine: machine, Count: rt.limits.DataBytes, Detail: "payload of " + ev.Type}
 	}
 	m, err := rt.machine(o.component, machine)
 	if err != nil {

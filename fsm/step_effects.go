@@ -13,7 +13,19 @@ const maxEffectBytes = 4 << 20
 // send adds an effect. It fails with ErrTooMany where the record would become
 // too large or the cause has led to too many events.
 func (r *run) send(e Effect) error {
+	if e.Payload.exceeds(r.limits.DataBytes) {
+		return &Error{Code: CodeContextTooLarge, Instance: r.before.id, Machine: r.st.m.name, Event: e.Event, Count: r.limits.DataBytes, Detail: "payload of " + e.Event}
+	}
+	// All of it or nothing: what is refused must not be half done.
 	targets := e.Targets
+	bytes := (e.Payload.size() + 64) * (1 + len(targets)/maxTargets)
+	for _, id := range targets {
+		bytes += len(id) + 3
+	}
+	if r.bytes+bytes > maxEffectBytes {
+		return &Error{Code: CodeTooMany, Instance: r.before.id, Event: e.Event, Count: maxEffectBytes, Detail: "bytes of effects in one record"}
+	}
+	r.bytes += bytes
 	r.events += max(1, len(targets))
 	if r.events > r.limits.Events {
 		return &Error{Code: CodeTooMany, Instance: r.before.id, Event: e.Event, Count: r.limits.Events}
@@ -24,13 +36,6 @@ func (r *run) send(e Effect) error {
 		n := min(len(targets), maxTargets)
 		e.Targets, targets = targets[:n:n], targets[n:]
 		e.N = len(r.out.effects)
-		r.bytes += e.Payload.size() + 64
-		for _, id := range e.Targets {
-			r.bytes += len(id) + 3
-		}
-		if r.bytes > maxEffectBytes {
-			return &Error{Code: CodeTooMany, Instance: r.before.id, Event: e.Event, Count: r.limits.Events, Detail: "its record would be too large"}
-		}
 		r.out.effects = append(r.out.effects, e)
 	}
 	return nil
@@ -56,7 +61,10 @@ func (r *run) broadcast(comp, machineName, stateName, event string, payload Data
 	if len(e.Targets) == 0 {
 		return 0, nil
 	}
-	return len(e.Targets), r.send(e)
+	if err := r.send(e); err != nil {
+		return 0, err
+	}
+	return len(e.Targets), nil
 }
 
 // cascade processes one rule of the entered state.

@@ -30,8 +30,9 @@ func NewData(m map[string]any) (Data, error) {
 		return Data{}, nil
 	}
 	fs := make([]field, 0, len(m))
+	budget := maxValues
 	for k, v := range m {
-		n, err := normalize(v, 1)
+		n, err := budget.normalize(v, 1)
 		if err != nil {
 			return Data{}, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("value of %q", k), Err: err}
 		}
@@ -64,7 +65,22 @@ func validText(s string) string {
 	return strings.ToValidUTF8(s, "\ufffd")
 }
 
+// A values is how many more values may be taken in. Maps that are shared within
+// a value count each time: some lines of code can make more than memory holds.
+type values int
+
+// maxValues bounds the values of one Data: more do not fit into any limit.
+const maxValues values = 2_000_000
+
 func normalize(v any, depth int) (any, error) {
+	budget := maxValues
+	return budget.normalize(v, depth)
+}
+
+func (left *values) normalize(v any, depth int) (any, error) {
+	if *left--; *left < 0 {
+		return nil, fmt.Errorf("more than %d values", maxValues)
+	}
 	switch x := v.(type) {
 	case nil, bool:
 		return v, nil
@@ -92,7 +108,7 @@ func normalize(v any, depth int) (any, error) {
 		}
 		m := make(map[string]any, len(x))
 		for k, e := range x {
-			n, err := normalize(e, depth+1)
+			n, err := left.normalize(e, depth+1)
 			if err != nil {
 				return nil, fmt.Errorf("%q: %w", k, err)
 			}
@@ -105,7 +121,7 @@ func normalize(v any, depth int) (any, error) {
 		}
 		l := make([]any, len(x))
 		for i, e := range x {
-			n, err := normalize(e, depth+1)
+			n, err := left.normalize(e, depth+1)
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
@@ -113,13 +129,13 @@ func normalize(v any, depth int) (any, error) {
 		}
 		return l, nil
 	case Data:
-		return normalize(x.Map(), depth)
+		return left.normalize(x.Map(), depth)
 	}
-	return normalizeOther(v, depth)
+	return left.normalizeOther(v, depth)
 }
 
 // normalizeOther takes the types that are rare in payloads the long way round.
-func normalizeOther(v any, depth int) (any, error) {
+func (left *values) normalizeOther(v any, depth int) (any, error) {
 	switch r := reflect.ValueOf(v); r.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		if _, custom := v.(json.Marshaler); !custom {
@@ -131,7 +147,7 @@ func normalizeOther(v any, depth int) (any, error) {
 		}
 		return json.Number(strconv.FormatUint(r.Uint(), 10)), nil
 	case reflect.Float32:
-		return normalize(r.Float(), depth)
+		return left.normalize(r.Float(), depth)
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -141,7 +157,7 @@ func normalizeOther(v any, depth int) (any, error) {
 	if err := decodeJSON(b, &out); err != nil {
 		return nil, err
 	}
-	return normalize(out, depth)
+	return left.normalize(out, depth)
 }
 
 func integer(n int64) any {

@@ -103,44 +103,61 @@ func (ws *watchers) remove(w *watcher) {
 // it never slows the runtime. What happens between the call of Watch and the
 // first step of the iteration is not missed.
 func (rt *Runtime) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Notice, error] {
-	if o.Buffer <= 0 {
-		o.Buffer = 4096
-	}
-	w := &watcher{o: o, more: make(chan struct{}, 1)}
-	rt.watchers.add(w)
-	// A sequence that is never iterated must not stay registered.
-	stop := context.AfterFunc(ctx, func() { rt.watchers.remove(w) })
+	batches := rt.WatchBatches(ctx, o)
 	return func(yield func(Notice, error) bool) {
-		defer stop()
-		defer rt.watchers.remove(w)
-		for {
-			buf, lost := w.take()
-			if lost > 0 && !yield(Notice{}, &Error{Code: CodeLagged, Count: lost}) {
-				return
+		for batch, err := range batches {
+			if err != nil {
+				if !yield(Notice{}, err) {
+					return
+				}
+				continue
 			}
-			for _, n := range buf {
+			for _, n := range batch {
 				if !yield(n, nil) {
 					return
 				}
 			}
-			if len(buf) > 0 || lost > 0 {
-				continue
-			}
-			select {
-			case <-w.more:
-			case <-ctx.Done():
-				return
-			case <-rt.dead:
-				if buf, _ := w.take(); len(buf) == 0 {
-					return
-				} else {
-					for _, n := range buf {
-						if !yield(n, nil) {
-							return
-						}
-					}
-				}
-			}
+		}
+	}
+}
+
+// watch registers a watcher. A sequence that is never iterated does not stay
+// registered beyond its context.
+func (rt *Runtime) watch(ctx context.Context, o WatchOptions) (w *watcher, stop func()) {
+	if o.Buffer <= 0 {
+		o.Buffer = 4096
+	}
+	w = &watcher{o: o, more: make(chan struct{}, 1)}
+	rt.watchers.add(w)
+	unhook := context.AfterFunc(ctx, func() { rt.watchers.remove(w) })
+	return w, func() {
+		unhook()
+		rt.watchers.remove(w)
+	}
+}
+
+// read yields what comes until the context or the runtime ends.
+func (w *watcher) read(ctx context.Context, dead <-chan struct{}, yield func([]Notice, error) bool) {
+	for last := false; ; {
+		buf, lost := w.take()
+		if lost > 0 && !yield(nil, &Error{Code: CodeLagged, Count: lost}) {
+			return
+		}
+		if len(buf) > 0 && !yield(buf, nil) {
+			return
+		}
+		if len(buf) > 0 || lost > 0 {
+			continue
+		}
+		if last {
+			return
+		}
+		select {
+		case <-w.more:
+		case <-ctx.Done():
+			return
+		case <-dead:
+			last = true // what was told before is still to be read
 		}
 	}
 }

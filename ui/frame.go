@@ -2,8 +2,11 @@ package ui
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/a-h/templ"
 	"github.com/fsmesh/fsmesh/fsm"
@@ -61,10 +64,9 @@ func (d *Dashboard) frame(r *http.Request, title, active string) frame {
 
 // selfOf is the page's own address, to which links may add their parameters.
 func selfOf(r *http.Request) string {
-	page := strings.TrimPrefix(r.URL.Path, "/")
-	if page == "" {
-		page = "./"
-	}
+	// Relative and from "./" on: nothing in a path that somebody made up may
+	// look like another host or scheme.
+	page := "./" + url.PathEscape(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
 	q := r.URL.Query()
 	q.Del("live")
 	q.Del("theme")
@@ -172,7 +174,8 @@ func sentence(s string) string {
 	if s == "" {
 		return s
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	first, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[n:]
 }
 
 // population counts the instances in motion; a machine that is not there has

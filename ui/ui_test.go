@@ -279,7 +279,8 @@ func TestCreate(t *testing.T) {
 func TestPrefix(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Config{}, orders)
-	id := s.create("Order", map[string]any{"orderId": "ORD-1"}, fsm.WithID("../a b?c#d&e/f%"), fsm.WithKey("order:ORD-1")).ID()
+	s.create("Order", map[string]any{"orderId": "ORD-1"}, fsm.WithKey("order:ORD-1"))
+	id := s.create("Order", map[string]any{"orderId": "ORD-2"}, fsm.WithID("../a b?c#d&e/f%")).ID()
 	server := httptest.NewServer(http.StripPrefix("/fleet", s.pages))
 	defer server.Close()
 	start, err := url.Parse(server.URL + "/fleet/")
@@ -448,7 +449,7 @@ func TestTheme(t *testing.T) {
 	s := newSite(t, Config{}, orders)
 	w := s.get("/instances?machine=Order&theme=dark")
 	cookie := w.Header().Get("Set-Cookie")
-	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "instances?machine=Order" || !strings.Contains(cookie, "fsmesh-theme=dark") {
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "./instances?machine=Order" || !strings.Contains(cookie, "fsmesh-theme=dark") {
 		t.Fatalf("status %d to %q, cookie %q", w.Code, w.Header().Get("Location"), cookie)
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
