@@ -1,0 +1,408 @@
+package mesh
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fsmesh/fsmesh/fsm"
+)
+
+// A Client reaches the instances of all runtimes of a mesh. It finds the one
+// runtime that has an instance, and comes back with what happened there. Its
+// methods may be called from any goroutine. Each needs no longer than
+// ClientOptions.Timeout.
+type Client struct {
+	bus *Bus
+	o   ClientOptions
+
+	mu     sync.Mutex // guards owners
+	owners map[Target]string
+
+	members memberList
+}
+
+// A memberList is who was on the mesh a moment ago.
+type memberList struct {
+	mu   sync.Mutex // guards all below; held while it is asked, so that one asks for all
+	list []Identity
+	at   time.Time
+}
+
+// membersFor is how long the list of runtimes is relied on. A runtime that came
+// since is not asked then.
+const membersFor = time.Second
+
+// ClientOptions says how a client works. The zero value is a good one.
+type ClientOptions struct {
+	// Timeout bounds each call. Defaults to 5 s.
+	Timeout time.Duration
+}
+
+// NewClient returns a client of the mesh of a bus. There is nothing to close.
+func NewClient(bus *Bus, o ClientOptions) *Client {
+	if o.Timeout <= 0 {
+		o.Timeout = 5 * time.Second
+	}
+	return &Client{bus: bus, o: o, owners: map[Target]string{}}
+}
+
+// A Target names an instance: by its id, or by its component and key.
+type Target struct {
+	ID             string
+	Component, Key string
+}
+
+func (t Target) String() string {
+	if t.ID != "" {
+		return t.ID
+	}
+	return t.Key
+}
+
+// ErrNoAnswer is returned where a runtime that was asked did not answer in time.
+// What was asked for may have happened; with an event id it can be asked again.
+var ErrNoAnswer = errors.New("no answer from the runtime in time")
+
+// A MissingError names the runtimes that did not answer a question to all:
+// what the others say is not the whole truth.
+type MissingError struct{ Runtimes []string }
+
+func (e *MissingError) Error() string {
+	return "no answer from " + strings.Join(e.Runtimes, ", ")
+}
+
+// SendOptions are those of one Send.
+type SendOptions struct {
+	// EventID makes the event repeatable: it takes effect once.
+	EventID string
+	// IfVersion refuses with fsm.ErrVersionMoved if the instance has another
+	// version; 0 does not ask.
+	IfVersion uint64
+}
+
+// Send takes an event to the one instance, and returns what it led to. It fails
+// with the errors of fsm.Runtime.Send (as *fsm.Error, so errors.Is works), with
+// ErrNoAnswer, or with a *MissingError where nobody has the instance and not
+// all have said so.
+func (c *Client) Send(ctx context.Context, t Target, ev fsm.Event, o SendOptions) (*Outcome, error) {
+	payload, err := json.Marshal(ev.Payload)
+	if err != nil {
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Detail: "payload of " + ev.Type, Err: err}
+	}
+	return c.toOwner(ctx, t, &Command{Do: doSend, Event: &Event{ID: o.EventID, Type: ev.Type, Payload: payload}, IfVersion: o.IfVersion})
+}
+
+// Get returns an instance as its runtime has it now, in Outcome.Row.
+func (c *Client) Get(ctx context.Context, t Target) (*Outcome, error) {
+	return c.toOwner(ctx, t, &Command{Do: doGet})
+}
+
+// History returns records of an instance from the one after a version on,
+// oldest first: at most limit, and as many as fit into one answer; Outcome.More
+// says that there are more.
+func (c *Client) History(ctx context.Context, t Target, after uint64, limit int) (*Outcome, error) {
+	return c.toOwner(ctx, t, &Command{Do: doHistory, After: after, Limit: limit})
+}
+
+// CreateOptions are those of one Create.
+type CreateOptions struct {
+	// Key and ID are those of the new instance, if it is to have given ones.
+	Key, ID string
+	// State is the state to create it in, if not the initial one.
+	State string
+	// EventID makes the creation repeatable: it is done once.
+	EventID string
+	// OrGet returns the instance that has the key, if there is one.
+	OrGet bool
+}
+
+// Create makes an instance on exactly one of the runtimes that host the
+// component. With a key or an id all are asked first whether they have it, and
+// the same one of them is chosen whoever asks; that holds while no runtime comes
+// or goes. It fails with the errors of fsm.Runtime.Create, with ErrNoAnswer, and
+// with fsm.ErrUnknownComponent where nobody hosts the component.
+func (c *Client) Create(ctx context.Context, component, machine string, data map[string]any, o CreateOptions) (*Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	raw, err := json.Marshal(data)
+	if err != nil {
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Err: err}
+	}
+	cmd := &Command{Do: doCreate, Component: component, Machine: machine, Context: raw, Key: o.Key, Instance: o.ID, State: o.State, EventID: o.EventID, OrGet: o.OrGet}
+	unknown := &fsm.Error{Code: fsm.CodeUnknownComponent, Component: component}
+	if o.Key == "" && o.ID == "" && o.EventID == "" {
+		out, err := c.request(ctx, c.bus.subjects.component(component, "one"), cmd)
+		if errors.Is(err, nats.ErrNoResponders) {
+			return nil, unknown
+		}
+		return out, err
+	}
+	hosts, err := c.hosts(ctx, component)
+	if err != nil {
+		return nil, err
+	}
+	if len(hosts) == 0 {
+		return nil, unknown
+	}
+	to := rendezvous(hosts, o.Key+"\x00"+o.ID+"\x00"+o.EventID)
+	if o.Key != "" || o.ID != "" {
+		// Who has it already decides.
+		if owner, err := c.locate(ctx, Target{ID: o.ID, Component: component, Key: o.Key}); err == nil {
+			to = owner
+		} else if !errors.Is(err, fsm.ErrUnknownInstance) {
+			return nil, err
+		}
+	}
+	return c.request(ctx, c.bus.subjects.runtime(to, "command"), cmd)
+}
+
+// Broadcast sends an event to the instances of a machine in all runtimes of a
+// component, in one state or ("" or "*") in any. It returns how many were
+// chosen, and a *MissingError if not all runtimes answered.
+func (c *Client) Broadcast(ctx context.Context, component, machine, state string, ev fsm.Event, eventID string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	payload, err := json.Marshal(ev.Payload)
+	if err != nil {
+		return 0, &fsm.Error{Code: fsm.CodeBadValue, Detail: "payload of " + ev.Type, Err: err}
+	}
+	hosts, err := c.hosts(ctx, component)
+	if err != nil {
+		return 0, err
+	}
+	if len(hosts) == 0 {
+		return 0, &fsm.Error{Code: fsm.CodeUnknownComponent, Component: component}
+	}
+	outs, missing := c.scatter(ctx, c.bus.subjects.component(component, "all"), hosts, &Command{
+		Do: doBroadcast, Component: component, Machine: machine, State: state, Event: &Event{ID: eventID, Type: ev.Type, Payload: payload},
+	}, nil)
+	n := 0
+	for _, out := range outs {
+		if !out.OK {
+			return n, out.err()
+		}
+		n += out.Count
+	}
+	if len(missing) > 0 {
+		return n, &MissingError{missing}
+	}
+	return n, nil
+}
+
+// Runtimes returns all that are on the mesh now, each component of a runtime for
+// itself.
+func (c *Client) Runtimes(ctx context.Context) ([]Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	found, err := c.bus.discover(ctx)
+	slices.SortFunc(found, func(a, b Identity) int {
+		return strings.Compare(a.Component+"\x00"+a.Name+"\x00"+a.RuntimeID, b.Component+"\x00"+b.Name+"\x00"+b.RuntimeID)
+	})
+	return found, err
+}
+
+func (c *Client) hosts(ctx context.Context, component string) ([]Identity, error) {
+	c.members.mu.Lock()
+	defer c.members.mu.Unlock()
+	if time.Since(c.members.at) > membersFor || len(c.members.list) == 0 {
+		list, err := c.bus.discover(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.members.list, c.members.at = list, time.Now()
+	}
+	all := slices.Clone(c.members.list)
+	return slices.DeleteFunc(all, func(id Identity) bool { return component != "" && id.Component != component }), nil
+}
+
+// rendezvous picks the same runtime for a name, whoever asks: the one whose
+// Name, hashed with it, is the highest.
+func rendezvous(hosts []Identity, name string) string {
+	best, to := uint64(0), ""
+	for _, h := range hosts {
+		f := fnv.New64a()
+		fmt.Fprintf(f, "%d/%s/%s", len(h.Name), h.Name, name)
+		if sum := f.Sum64(); to == "" || sum > best {
+			best, to = sum, h.RuntimeID
+		}
+	}
+	return to
+}
+
+// toOwner sends a command to the runtime that has the instance. Who it is is
+// remembered until it says otherwise, or is gone.
+func (c *Client) toOwner(ctx context.Context, t Target, cmd *Command) (*Outcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	cmd.Instance, cmd.Component, cmd.Key = t.ID, t.Component, t.Key
+	for range 3 {
+		owner, known := c.owner(t)
+		if !known {
+			var err error
+			if owner, err = c.locate(ctx, t); err != nil {
+				return nil, err
+			}
+			c.remember(t, owner)
+		}
+		out, err := c.request(ctx, c.bus.subjects.runtime(owner, "command"), cmd)
+		if errors.Is(err, nats.ErrNoResponders) || out != nil && out.NotMine {
+			c.forget(t)
+			if !known {
+				return out, err
+			}
+			continue // it has moved, or is gone
+		}
+		return out, err
+	}
+	return nil, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
+}
+
+// maxOwners bounds the runtimes that a client remembers instances to be at.
+const maxOwners = 100_000
+
+func (c *Client) owner(t Target) (string, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	owner, ok := c.owners[t]
+	return owner, ok
+}
+
+func (c *Client) remember(t Target, owner string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.owners) >= maxOwners {
+		clear(c.owners)
+	}
+	c.owners[t] = owner
+}
+
+func (c *Client) forget(t Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.owners, t)
+}
+
+// locate asks all hosts for an instance. All say "mine" or "not mine", so that
+// nobody having it is known and not guessed.
+func (c *Client) locate(ctx context.Context, t Target) (string, error) {
+	hosts, err := c.hosts(ctx, t.Component)
+	if err != nil {
+		return "", err
+	}
+	outs, missing := c.scatter(ctx, c.bus.subjects.on("locate"), hosts, &Command{Do: doLocate, Component: t.Component, Instance: t.ID, Key: t.Key},
+		// An id is that of one instance; a key may by mistake be that of several.
+		func(o *Outcome) bool { return o.OK && t.ID != "" })
+	var owners []string
+	for _, o := range outs {
+		if o.OK && (t.Component == "" || o.Component == t.Component) {
+			owners = append(owners, o.RuntimeID)
+		}
+	}
+	switch {
+	case len(owners) == 1:
+		return owners[0], nil
+	case len(owners) > 1:
+		return "", &fsm.Error{Code: fsm.CodeAmbiguous, Instance: t.ID, Key: t.Key, Detail: "runtimes " + strings.Join(owners, ", ") + " have one each"}
+	case len(missing) > 0:
+		return "", &MissingError{missing}
+	}
+	return "", &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
+}
+
+// scatter asks all hosts and gathers their answers until all have come, one is
+// enough, or the context ends. missing names who did not answer.
+func (c *Client) scatter(ctx context.Context, subject string, hosts []Identity, cmd *Command, enough func(*Outcome) bool) (outs []*Outcome, missing []string) {
+	waiting := map[string]string{}
+	for _, h := range hosts {
+		waiting[h.RuntimeID] = h.Name + "/" + h.Component
+	}
+	inbox := c.bus.nc.NewInbox()
+	sub, err := c.bus.nc.SubscribeSync(inbox)
+	if err == nil {
+		defer sub.Unsubscribe()
+		var b []byte
+		if b, err = encode(cmd); err == nil {
+			err = c.bus.nc.PublishRequest(subject, inbox, b)
+		}
+	}
+	for err == nil && len(waiting) > 0 {
+		var m *nats.Msg
+		if m, err = sub.NextMsgWithContext(ctx); err != nil {
+			break
+		}
+		var o Outcome
+		if len(m.Data) == 0 || Decode(m.Data, &o) != nil {
+			continue
+		}
+		if _, asked := waiting[o.RuntimeID]; !asked {
+			continue // came meanwhile, or is of another component
+		}
+		delete(waiting, o.RuntimeID)
+		outs = append(outs, &o)
+		if enough != nil && enough(&o) {
+			return outs, nil
+		}
+	}
+	for _, name := range waiting {
+		missing = append(missing, name)
+	}
+	slices.Sort(missing)
+	return outs, missing
+}
+
+// request sends a command to one runtime and waits for its outcome.
+func (c *Client) request(ctx context.Context, subject string, cmd *Command) (*Outcome, error) {
+	b, err := encode(cmd)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.bus.nc.RequestWithContext(ctx, subject, b)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return nil, fmt.Errorf("%s of %s: %w", cmd.Do, first(cmd.Instance, cmd.Key, cmd.Machine), ErrNoAnswer)
+	case err != nil:
+		return nil, err
+	}
+	var o Outcome
+	if err := Decode(m.Data, &o); err != nil {
+		return nil, err
+	}
+	if !o.OK {
+		return &o, o.err()
+	}
+	return &o, nil
+}
+
+func first(names ...string) string {
+	for _, n := range names {
+		if n != "" {
+			return n
+		}
+	}
+	return ""
+}
+
+// An outcomeError is an error as another runtime put it in words.
+type outcomeError struct {
+	err     *fsm.Error
+	message string
+}
+
+func (e *outcomeError) Error() string { return e.message }
+func (e *outcomeError) Unwrap() error { return e.err }
+
+// err gives the error of an outcome its type back.
+func (o *Outcome) err() error {
+	return &outcomeError{&fsm.Error{
+		Code: o.Code, Component: o.Component, Instance: o.Instance, State: o.State, Version: o.Version, Accepted: o.Accepted,
+	}, o.Message}
+}

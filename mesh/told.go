@@ -1,0 +1,83 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/fsmesh/fsmesh/fsm"
+)
+
+// A Told is a notice with who told it.
+type Told struct {
+	RuntimeID string `json:"runtimeId"`
+	Component string `json:"componentName"`
+	Notice
+}
+
+// Notices subscribes to what the runtimes of the mesh tell, of one component or
+// ("") of all, and yields it as it comes, until the context ends. Nothing is
+// missed from the call on, but what came before is not told, and nothing is
+// repaired: who needs to know how things stand keeps a View. An error is
+// yielded in between, and more may follow it: fsm.ErrLagged where the reader
+// was too slow and notices were dropped, *DecodeError for a message that is
+// none. Leaving the loop ends the subscription.
+func (b *Bus) Notices(ctx context.Context, component string) (iter.Seq2[Told, error], error) {
+	subject := b.subjects.allNotices()
+	if component != "" {
+		subject = b.subjects.notices(component)
+	}
+	sub, err := b.nc.SubscribeSync(subject)
+	if err == nil {
+		err = errors.Join(sub.SetPendingLimits(pendingMessages, pendingBytes), b.flush(ctx))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to notices: %w", err)
+	}
+	// Also if nobody ever ranges over it. The connection may be gone by then.
+	leave := context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })
+	return func(yield func(Told, error) bool) {
+		defer func() {
+			if leave() {
+				_ = sub.Unsubscribe()
+			}
+		}()
+		for {
+			m, err := sub.NextMsgWithContext(ctx)
+			switch {
+			case errors.Is(err, nats.ErrSlowConsumer):
+				if !yield(Told{}, &fsm.Error{Code: fsm.CodeLagged}) {
+					return
+				}
+				continue
+			case err != nil:
+				if ctx.Err() == nil {
+					yield(Told{}, fmt.Errorf("notices: %w", err))
+				}
+				return
+			}
+			if !told(m, yield) {
+				return
+			}
+		}
+	}, nil
+}
+
+// told yields the notices of one message, and reports whether to go on.
+func told(m *nats.Msg, yield func(Told, error) bool) bool {
+	var body Notices
+	if err := Decode(m.Data, &body); err != nil {
+		return yield(Told{}, err)
+	}
+	component, _ := TokenName(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	for i := range body.Notices {
+		if !yield(Told{body.RuntimeID, component, body.Notices[i]}, nil) {
+			return false
+		}
+	}
+	return true
+}
