@@ -24,7 +24,8 @@ payment gateway that does not always answer, goods that are out of stock, and on
 order that is stuck. Open the address that it prints in a browser.`,
 		Example: `  fsmesh demo
   fsmesh demo --rate 200 --instances 2000
-  fsmesh demo --listen 127.0.0.1:0 --seed 7`,
+  fsmesh demo --listen 127.0.0.1:0 --seed 7
+  fsmesh demo --broker nats://127.0.0.1:4222 --name demo-2`,
 		Args: args(0, 0),
 	}
 	h.flags(c)

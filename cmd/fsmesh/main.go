@@ -1,10 +1,11 @@
-// Command fsmesh checks, draws, tries out and hosts state machines.
+// Command fsmesh checks, draws, tries out, hosts and steers state machines.
 //
 // It wires the packages of this module and holds no logic of its own. The
 // files, in the order of reading: main.go starts and ends the program, root.go
 // has the command tree and what goes wrong with it, exit.go the exit statuses,
 // and each command has a file of its name; serve.go is what serve and demo
-// share.
+// share, broker.go how they join a mesh, remote.go and output.go are what the
+// commands against a running mesh share.
 package main
 
 import (
@@ -13,12 +14,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends a program that is slow to stop.
-	context.AfterFunc(ctx, stop)
+	// A second signal ends a program that is slow to stop, and so does time: one
+	// may wait for a file that nobody writes.
+	context.AfterFunc(ctx, func() {
+		stop()
+		time.AfterFunc(6*time.Second, func() { os.Exit(exitFailed) })
+	})
 	status := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
 	stop()
 	os.Exit(status)

@@ -117,6 +117,22 @@ func TestPortInTheEnvironment(t *testing.T) {
 	}
 }
 
+// Five mistakes in one file are five lines, each with its place and a hint.
+func TestValidateTellsAllMistakesAtOnce(t *testing.T) {
+	t.Parallel()
+	got := fsmesh(t, "validate", "testdata/five.yaml")
+	want := `testdata/five.yaml:4:19: initial state "Drafty" is not among the states of machine "Order"; did you mean "Draft"?
+testdata/five.yaml:7:22: unknown key "typ"; did you mean type?
+testdata/five.yaml:8:28: unknown type "finale"; did you mean final?
+testdata/five.yaml:10:27: state "Payd" is not among the states of machine "Order"; did you mean "Paid"?
+testdata/five.yaml:11:71: timeoutMs is negative: -5
+testdata/five.yaml: not valid: 5 errors
+`
+	if got.out != want || got.status != exitFailed {
+		t.Errorf("exit status %d, output:\n%s\nwant %d and:\n%s", got.status, got.out, exitFailed, want)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -162,7 +178,8 @@ func TestValidateGoesOn(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
-	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "demo", "version"} {
+	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "demo", "version",
+		"node", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch"} {
 		args := append(strings.Fields(c), "--help")
 		got := fsmesh(t, args...)
 		if got.status != exitDone || got.err != "" {

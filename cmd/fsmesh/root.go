@@ -15,14 +15,16 @@ func (p *program) root() *cobra.Command {
 		Use:   "fsmesh",
 		Short: "Durable fleets of finite-state machines",
 		Long: `fsmesh checks, draws, tries out and hosts state machines that are defined in
-YAML. Begin with "fsmesh demo" and a browser.
+YAML. Begin with "fsmesh demo" and a browser. node, serve --broker and the
+commands with --url are for fleets of several processes.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused by the
 machine (the event is ignored, the instance has ended).`,
 		Example: `  fsmesh demo
   fsmesh validate order.yaml
   fsmesh simulate order.yaml Order SUBMIT PAY
-  fsmesh serve order.yaml`,
+  fsmesh serve order.yaml
+  fsmesh ls --url nats://127.0.0.1:4222`,
 		Args:          p.knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true,
@@ -33,7 +35,9 @@ machine (the event is ignored, the instance has ended).`,
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(p.validateCommand(), p.simulateCommand(), p.runCommand(), p.diagramCommand(),
-		p.schemaCommand(), p.serveCommand(), p.demoCommand(), p.versionCommand())
+		p.schemaCommand(), p.serveCommand(), p.demoCommand(), p.versionCommand(), p.nodeCommand(),
+		p.runtimesCommand(), p.lsCommand(), p.getCommand(), p.sendCommand(), p.createCommand(), p.broadcastCommand(),
+		p.historyCommand(), p.watchCommand())
 	return root
 }
 

@@ -19,9 +19,10 @@ import (
 // defaultAddress is where serve and demo listen unless told otherwise.
 const defaultAddress = "127.0.0.1:3000"
 
-// stopTime bounds each step of stopping. There are two that may take it, so
-// that a program that is told to end has done so within 5 s.
-const stopTime = 2 * time.Second
+// stopTime bounds each step of stopping but those of leaving the mesh, see
+// leaveTime. Two of each may take it, so that a program that is told to end has
+// done so within 5 s.
+const stopTime = 1500 * time.Millisecond
 
 func (p *program) serveCommand() *cobra.Command {
 	h := &host{p: p}
@@ -32,15 +33,18 @@ func (p *program) serveCommand() *cobra.Command {
 part of a file: they do nothing here; an application that has some embeds package
 fsm. Instances are kept in memory and end with the program.
 
+With --broker the runtime joins the mesh there: the commands against a running
+mesh (ls, send, …) reach its instances. The pages show this runtime only.
+
 It listens on 127.0.0.1:3000. PORT sets another port, --listen has the last word.`,
 		Example: `  fsmesh serve order.yaml
   fsmesh serve shop.yaml fulfilment.yaml --name shop
   PORT=8080 fsmesh serve order.yaml
+  fsmesh serve order.yaml --broker nats://127.0.0.1:4222
   fsmesh serve order.yaml --listen 0.0.0.0:3000 --insecure --allow-host shop.example`,
 		Args: args(1, -1),
 	}
 	h.flags(c)
-	c.Flags().StringVar(&h.name, "name", "", "name of the runtime (default: the components' names, joined by +)")
 	c.RunE = func(c *cobra.Command, files []string) error {
 		if err := h.resolve(c); err != nil {
 			return err
@@ -63,10 +67,11 @@ type host struct {
 	listen     string
 	insecure   bool
 	allowHosts []string
+	broker     broker
 
-	// All components are in one runtime: those of different runtimes can't
-	// reach each other as long as there is no mesh between them. With the
-	// mesh each gets a runtime of its own.
+	// All components are in one runtime: effects do not go over the mesh yet,
+	// so those of different runtimes can't reach each other. When they do, each
+	// gets a runtime of its own.
 	name       string
 	components []*fsm.Component
 	hooks      fsm.Hooks
@@ -78,10 +83,16 @@ func (h *host) flags(c *cobra.Command) {
 	c.Flags().StringVar(&h.listen, "listen", defaultAddress, "address to listen on: HOST:PORT or PORT; port 0 takes a free one")
 	c.Flags().BoolVar(&h.insecure, "insecure", false, "allow an address that other machines can reach; there are no credentials yet")
 	c.Flags().StringSliceVar(&h.allowHosts, "allow-host", nil, "host name under which browsers may reach the pages, besides this machine's own")
+	c.Flags().StringVar(&h.name, "name", h.name, "name of the runtime (default: the components' names, joined by +)")
+	c.Flags().StringVar(&h.broker.url, "broker", "", "URL of the mesh to join, nats://HOST:PORT (default: BROKER_URL in the environment, else none)")
+	h.broker.flags(c)
 }
 
-// resolve settles the address: flag over environment over default.
+// resolve settles the addresses: flag over environment over default.
 func (h *host) resolve(c *cobra.Command) error {
+	if !c.Flags().Changed("broker") {
+		h.broker.url = h.p.env("BROKER_URL")
+	}
 	port := h.p.env("PORT")
 	switch {
 	case c.Flags().Changed("listen"):
@@ -135,22 +146,30 @@ func (h *host) logger() *slog.Logger {
 }
 
 // serve runs until the context ends, which is no error, or something fails.
-// It stops from the outside in: HTTP, the load, the pages, the runtime.
+// It stops from the outside in: HTTP, the load, the pages, the attachment to the
+// mesh, the runtime, the connection to the mesh.
 func (h *host) serve(ctx context.Context) error {
 	log := h.logger()
 	l, err := listen(ctx, h.listen)
 	if err != nil {
 		return err
 	}
-	rt, err := h.startRuntime(ctx, log)
+	m, err := h.join(ctx, log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	rt, err := h.startRuntime(ctx, log)
+	if err != nil {
+		return errors.Join(err, l.Close(), m.leave())
+	}
+	if err := m.attach(ctx, rt, addressHost(l.Addr()), addressPort(l.Addr())); err != nil {
+		return errors.Join(err, l.Close(), stopRuntime(rt), m.leave())
+	}
 	pages, err := ui.New(ui.Config{Runtime: rt, Version: readBuild().Version, Hosts: h.hosts(l.Addr()), CheckHost: true, Logger: log})
 	if err != nil {
-		return errors.Join(err, l.Close(), stopRuntime(rt))
+		return errors.Join(err, l.Close(), m.detach(), stopRuntime(rt), m.leave())
 	}
-	log.Info("serving", "url", url(l.Addr()), "runtime", rt.Name(), "components", len(rt.Components()))
+	log.Info("serving", "url", url(l.Addr()), "runtime", rt.Name(), "components", len(rt.Components()), "mesh", m.bus.Mesh(), "shared", m.node == nil)
 	if h.insecure && !isLoopback(addressHost(l.Addr())) {
 		log.Warn("other machines can reach this address, and there are no credentials", "listen", l.Addr().String())
 	}
@@ -158,7 +177,7 @@ func (h *host) serve(ctx context.Context) error {
 
 	err = h.work(ctx, l, rt, pages, log)
 	log.Info("stopping")
-	return errors.Join(err, pages.Close(), stopRuntime(rt))
+	return errors.Join(err, pages.Close(), m.detach(), stopRuntime(rt), m.leave())
 }
 
 func (h *host) startRuntime(ctx context.Context, log *slog.Logger) (*fsm.Runtime, error) {
@@ -269,6 +288,13 @@ func addressHost(a net.Addr) string {
 		return ""
 	}
 	return name
+}
+
+func addressPort(a net.Addr) int {
+	if t, ok := a.(*net.TCPAddr); ok {
+		return t.Port
+	}
+	return 0
 }
 
 // url is where a browser on this machine finds the pages.

@@ -49,7 +49,9 @@ func (b *syncBuffer) String() string {
 
 func startProgram(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	// Not the test's own context, which ends before its cleanups begin: what was
+	// started last has to end first.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	r, w := io.Pipe()
 	p := &running{stderr: &syncBuffer{}}
 	status := make(chan int, 1)

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+)
+
+// A broker is where a mesh is reached: what the commands against one and the
+// hosts of runtimes have in common.
+type broker struct {
+	url       string
+	mesh      string
+	tokenFile string
+}
+
+// flags adds all but the URL, whose flag has another name in each.
+func (b *broker) flags(c *cobra.Command) {
+	c.Flags().StringVar(&b.mesh, "mesh", "", "name of the mesh: only what has the same one meets (default "+mesh.DefaultMesh+")")
+	c.Flags().StringVar(&b.tokenFile, "token-file", "", "file that holds the token the node asks for (default: FSMESH_TOKEN in the environment)")
+}
+
+// token is that of the file, else that of the environment.
+func (p *program) token(file string) (string, error) {
+	if file == "" {
+		return p.env("FSMESH_TOKEN"), nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("--token-file %q: %w", file, unwrapPath(err))
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// connect connects to the mesh, and says in words why it could not. The URL is
+// never repeated as it was given: it may hold a password.
+func (p *program) connect(ctx context.Context, b broker, name string, log *slog.Logger) (*mesh.Bus, error) {
+	switch scheme, _, _ := strings.Cut(b.url, ":"); scheme {
+	case "redis", "rediss", "amqp", "amqps":
+		return nil, usage("a %s:// URL needs a bridge, and bridges are not there yet; give the nats:// URL of a mesh", scheme)
+	}
+	token, err := p.token(b.tokenFile)
+	if err != nil {
+		return nil, err
+	}
+	bus, err := mesh.Connect(ctx, b.url, mesh.BusOptions{Mesh: b.mesh, Name: name, Token: token, Logger: log})
+	switch {
+	case err == nil:
+		return bus, nil
+	case errors.Is(err, mesh.ErrURL):
+		return nil, &exitError{exitUsage, err}
+	case errors.Is(err, nats.ErrAuthorization):
+		return nil, fmt.Errorf("%w; the node asks for another token: give it with --token-file or FSMESH_TOKEN", err)
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
+		return nil, fmt.Errorf("%w; nobody answers there: is a node running? (fsmesh node starts one)", err)
+	}
+	return nil, err
+}
+
+// A membership is a runtime's place on a mesh.
+type membership struct {
+	log  *slog.Logger
+	node *mesh.Node // the mesh itself, where it is inside the process
+	bus  *mesh.Bus
+	att  *mesh.Attachment
+}
+
+// joinTime bounds connecting and attaching, leaveTime each step of leaving.
+const (
+	joinTime  = 10 * time.Second
+	leaveTime = 500 * time.Millisecond
+)
+
+// join connects to the mesh, or starts one inside the process that nobody else
+// can reach.
+func (h *host) join(ctx context.Context, log *slog.Logger) (*membership, error) {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	m := &membership{log: log}
+	var err error
+	if h.broker.url != "" && h.broker.url != "memory" {
+		m.bus, err = h.p.connect(ctx, h.broker, h.runtimeName(), log)
+		return m, err
+	}
+	if m.node, err = mesh.Start(ctx, mesh.Config{Logger: log}); err != nil {
+		return m, err
+	}
+	if m.bus, err = m.node.Connect(mesh.BusOptions{Mesh: h.broker.mesh, Logger: log}); err != nil {
+		return m, errors.Join(err, m.leave())
+	}
+	return m, nil
+}
+
+// attach makes the runtime part of the mesh; host and port are shown with it.
+func (m *membership) attach(ctx context.Context, rt *fsm.Runtime, host string, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	var err error
+	m.att, err = mesh.Attach(ctx, rt, m.bus, mesh.AttachOptions{Host: host, Port: port, Logger: m.log})
+	if errors.Is(err, mesh.ErrNameTaken) {
+		return fmt.Errorf("%w: give this one another with --name", err)
+	}
+	return err
+}
+
+// detach says goodbye. Where the bus is away there is nobody to say it to,
+// which is no failure of this program.
+func (m *membership) detach() error {
+	if m.att == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	away := !m.bus.Connected()
+	err := m.att.Close(ctx)
+	if err != nil && away {
+		m.log.Warn("the mesh is away, so it was not told that the runtime stops", "err", err)
+		return nil
+	}
+	return err
+}
+
+// leave ends the connection, and the node where there is one.
+func (m *membership) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	var err error
+	if m.bus != nil {
+		err = m.bus.Close(ctx)
+	}
+	if m.node != nil {
+		err = errors.Join(err, m.node.Stop(ctx))
+	}
+	return err
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMeshDocument runs every command of docs/mesh.md, each section by itself:
+// what ends with & in the background, all else until it succeeds. Ports are
+// replaced by free ones.
+func TestMeshDocument(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../docs/mesh.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections, n := strings.Split(string(data), "\n## "), 0
+	for _, section := range sections[1:] {
+		title, body, _ := strings.Cut(section, "\n")
+		var lines []string
+		for _, line := range strings.Split(body, "\n") {
+			if command, ok := strings.CutPrefix(line, "    fsmesh "); ok {
+				lines = append(lines, command)
+			}
+		}
+		n += len(lines)
+		if len(lines) == 0 {
+			continue
+		}
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			runDocumented(t, lines)
+		})
+	}
+	if n < 20 {
+		t.Errorf("only %d commands were found", n)
+	}
+}
+
+func runDocumented(t *testing.T, lines []string) {
+	t.Helper()
+	port := regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	ports := map[string]string{}
+	free := func(address string) string {
+		if ports[address] == "" {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ports[address] = l.Addr().String()
+			l.Close()
+		}
+		return ports[address]
+	}
+	env := map[string]string{"PORT": "0", "FSMESH_URL": "nats://" + free(defaultNode)}
+	for _, line := range lines {
+		command, background := strings.CutSuffix(port.ReplaceAllStringFunc(line, free), " &")
+		words := shellWords(command)
+		for i, w := range words {
+			if w == "order.yaml" {
+				words[i] = "testdata/order.yaml"
+			}
+		}
+		if words[0] == "node" && !strings.Contains(line, "--listen") {
+			words = append(words, "--listen", free(defaultNode))
+		}
+		if background || words[0] == "serve" {
+			startProgram(t, env, words...)
+			continue
+		}
+		// Nodes need a moment to find each other.
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			got := fsmeshWith(t.Context(), "", env, words...)
+			if got.status == exitDone {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("fsmesh %s: %+v", line, got)
+			}
+		}
+	}
+}
+
+// shellWords splits a line as a shell does, as far as single quotes go.
+func shellWords(line string) []string {
+	var words []string
+	for i, part := range strings.Split(line, "'") {
+		if i%2 == 1 {
+			words = append(words, part)
+		} else {
+			words = append(words, strings.Fields(part)...)
+		}
+	}
+	return words
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/jsonobject"
+	"github.com/fsmesh/fsmesh/internal/nearest"
+	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/spf13/cobra"
+)
+
+// A remote is a command against a running mesh: what they all share.
+type remote struct {
+	p       *program
+	broker  broker
+	timeout time.Duration
+	form    *oneOf
+}
+
+// A session is a remote command while it is connected.
+type session struct {
+	*remote
+	bus    *mesh.Bus
+	client *mesh.Client
+}
+
+// newRemote adds the flags that commands against a running mesh share.
+func (p *program) newRemote(c *cobra.Command) *remote {
+	r := &remote{p: p}
+	c.Flags().StringVar(&r.broker.url, "url", "", "URL of the mesh (default: FSMESH_URL, else BROKER_URL in the environment, else nats://"+defaultNode+")")
+	r.broker.flags(c)
+	c.Flags().DurationVar(&r.timeout, "timeout", 5*time.Second, "how long to wait for answers")
+	r.form = outputFlag(c, "table", "json", "yaml")
+	return r
+}
+
+// with connects, does something and leaves. The timeout bounds it all; unless
+// it goes on until it is told to end: then it bounds the connecting.
+func (r *remote) with(ctx context.Context, endless bool, do func(context.Context, *session) error) (err error) {
+	if r.timeout <= 0 {
+		return usage("--timeout %v is out of range; say 5s", r.timeout)
+	}
+	for _, url := range []string{r.p.env("FSMESH_URL"), r.p.env("BROKER_URL"), "nats://" + defaultNode} {
+		if r.broker.url == "" {
+			r.broker.url = url
+		}
+	}
+	if strings.HasPrefix(r.broker.url, "memory") {
+		return usage("a mesh at %q is inside one process, nobody else reaches it; give the nats:// URL of a node", "memory")
+	}
+	bounded, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(r.p.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	bus, err := r.p.connect(bounded, r.broker, "fsmesh", log)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		leave, done := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+		defer done()
+		// All that counted was answered before: a connection that is gone now
+		// is no failure.
+		_ = bus.Close(leave)
+	}()
+	if !endless {
+		ctx = bounded
+	}
+	return explain(do(ctx, &session{r, bus, mesh.NewClient(bus, mesh.ClientOptions{Timeout: r.timeout})}))
+}
+
+// explain adds to an error of the mesh what it means for the command.
+func explain(err error) error {
+	if _, done := errors.AsType[*exitError](err); done {
+		return err
+	}
+	if _, silent := errors.AsType[*mesh.MissingError](err); silent {
+		return &exitError{exitNotFound, fmt.Errorf("nobody who answered has it: %w", err)}
+	}
+	if errors.Is(err, mesh.ErrNoAnswer) {
+		return fmt.Errorf("%w; it may have happened all the same: with --event-id an event or creation can be repeated safely", err)
+	}
+	if errors.Is(err, fsm.ErrUnknownComponent) {
+		return fmt.Errorf("no runtime on the mesh has it: %w", err)
+	}
+	return err
+}
+
+// A targetFlag names an instance by something else than its id.
+type targetFlag struct{ key, component string }
+
+func (f *targetFlag) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "business key of the instance, in place of its id")
+	c.Flags().StringVar(&f.component, "component", "", "component of the instance; needed where several have the key")
+}
+
+// split takes the id off the arguments, unless --key stands for it, and checks
+// how many are left.
+func (f *targetFlag) split(c *cobra.Command, words []string, low, high int) (mesh.Target, []string, error) {
+	t := mesh.Target{Component: f.component, Key: f.key}
+	if f.key == "" {
+		if err := args(1+low, 1+high)(c, words); err != nil {
+			return t, nil, err
+		}
+		t.ID, words = words[0], words[1:]
+		return t, words, nil
+	}
+	if len(words) > high {
+		return t, nil, usage("%s takes an id or --key, not both: %s", c.CommandPath(), c.UseLine())
+	}
+	return t, words, args(low, high)(c, words)
+}
+
+// object reads the JSON object that is the last of the words, if there is one.
+func object(what string, words []string) (map[string]any, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
+	data, err := jsonobject.Read(words[0])
+	if err != nil {
+		return nil, usage("the %s is not a JSON object: %w", what, err)
+	}
+	return data, nil
+}
+
+// watch opens a view and waits until it is exact about all that are on the mesh,
+// or the context ends. It returns what the view knows of them; who never showed
+// up is among them, as unknown.
+func (s *session) watch(ctx context.Context) (*mesh.View, []mesh.RuntimeInfo, error) {
+	v, err := mesh.Watch(ctx, s.bus, mesh.ViewOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	present, err := s.client.Runtimes(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, v.Close(ctx))
+	}
+	// Time alone makes a view exact or not, too.
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		changed := v.Changed()
+		infos := known(v, present)
+		if !slices.ContainsFunc(infos, inexact) {
+			return v, infos, nil
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-ctx.Done():
+			return v, infos, nil
+		}
+	}
+}
+
+func known(v *mesh.View, present []mesh.Identity) []mesh.RuntimeInfo {
+	var infos []mesh.RuntimeInfo
+	v.Read(func(d *mesh.Directory) { infos = d.Runtimes(time.Now()) })
+	for _, id := range present {
+		if !slices.ContainsFunc(infos, func(i mesh.RuntimeInfo) bool { return i.RuntimeID == id.RuntimeID }) {
+			infos = append(infos, mesh.RuntimeInfo{Identity: id, Exactness: mesh.Exactness{Reason: mesh.ReasonUnknown}})
+		}
+	}
+	slices.SortStableFunc(infos, func(a, b mesh.RuntimeInfo) int {
+		return strings.Compare(a.Component+"\x00"+a.Name, b.Component+"\x00"+b.Name)
+	})
+	return infos
+}
+
+// inexact reports whether rows of the runtime may be wrong or lacking. Of one
+// that has stopped there is nothing to wait for.
+func inexact(i mesh.RuntimeInfo) bool {
+	return !i.Exactness.Exact && i.Status != mesh.Stopped && i.Status != mesh.Superseded
+}
+
+// closeView ends a view; what it knew has been used.
+func closeView(v *mesh.View) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
+	_ = v.Close(ctx)
+}
+
+// componentOf finds the one component that has a machine, from the definitions
+// that the runtimes announce.
+func (s *session) componentOf(ctx context.Context, machine, given string) (string, error) {
+	if given != "" {
+		return given, nil
+	}
+	v, infos, err := s.watch(ctx)
+	if err != nil {
+		return "", err
+	}
+	closeView(v)
+	var having, machines []string
+	for _, i := range infos {
+		for _, name := range machinesOf(i.Definition) {
+			if name == machine && !slices.Contains(having, i.Component) {
+				having = append(having, i.Component)
+			}
+			machines = append(machines, name)
+		}
+	}
+	switch len(having) {
+	case 1:
+		return having[0], nil
+	case 0:
+		if near, ok := nearest.Match(machine, machines); ok {
+			return "", notFound("no component on the mesh has a machine %q; did you mean %q?", machine, near)
+		}
+		return "", notFound("no component on the mesh has a machine %q", machine)
+	}
+	return "", usage("the components %s have a machine %q each; say which with --component", strings.Join(having, ", "), machine)
+}
+
+func machinesOf(definition json.RawMessage) []string {
+	var c struct {
+		StateMachines []struct {
+			Name string `json:"name"`
+		} `json:"stateMachines"`
+	}
+	if json.Unmarshal(definition, &c) != nil {
+		return nil // it comes from outside and may be broken
+	}
+	var names []string
+	for _, m := range c.StateMachines {
+		names = append(names, m.Name)
+	}
+	return names
+}
