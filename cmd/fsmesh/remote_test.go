@@ -343,6 +343,36 @@ func TestDemoOnMesh(t *testing.T) {
 	}
 }
 
+// TestTwoServices has the example's services in programs of their own: one sends
+// to the other before that is there, and hears back from it.
+func TestTwoServices(t *testing.T) {
+	t.Parallel()
+	url := startNode(t)
+	const folder = "../../examples/two-services/"
+	env := map[string]string{"PORT": "0"}
+	startProgram(t, env, "serve", folder+"orders.yaml", "--broker", url)
+	at(t, url, exitDone, "create", "Order", `{"orderId": "ORD-1", "amount": 40}`, "--key", "order:ORD-1")
+	at(t, url, exitDone, "create", "Order", `{"orderId": "ORD-2", "amount": 50}`, "--key", "order:ORD-2")
+	at(t, url, exitDone, "send", "--key", "order:ORD-1", "PLACE")
+	startProgram(t, env, "serve", folder+"billing.yaml", "--broker", url)
+	until(t, func() bool { return strings.Contains(at(t, url, exitDone, "ls", "--machine", "Invoice").out, "Open") })
+	at(t, url, exitDone, "broadcast", "Invoice", "PAY", `{"orderId": "ORD-1"}`)
+	until(t, func() bool {
+		return strings.Contains(at(t, url, exitDone, "get", "--key", "order:ORD-1").out, "Paid")
+	})
+	wants(t, "the other order", at(t, url, exitDone, "get", "--key", "order:ORD-2").out, "Draft")
+}
+
+// until asks again and again, as somebody who waits would.
+func until(t *testing.T, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not become true")
+		}
+	}
+}
+
 // TestProcessesOnMesh has each part in a process of its own.
 func TestProcessesOnMesh(t *testing.T) {
 	t.Parallel()

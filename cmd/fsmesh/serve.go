@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
 	"github.com/fsmesh/fsmesh/ui"
 	"github.com/spf13/cobra"
 )
@@ -158,7 +159,7 @@ func (h *host) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	rt, err := h.startRuntime(ctx, log)
+	rt, err := h.startRuntime(ctx, m, log)
 	if err != nil {
 		return errors.Join(err, l.Close(), m.leave())
 	}
@@ -180,8 +181,14 @@ func (h *host) serve(ctx context.Context) error {
 	return errors.Join(err, pages.Close(), m.detach(), stopRuntime(rt), m.leave())
 }
 
-func (h *host) startRuntime(ctx context.Context, log *slog.Logger) (*fsm.Runtime, error) {
-	rt, err := fsm.NewRuntime(fsm.Config{Name: h.runtimeName(), Components: h.components, Hooks: h.hooks, Logger: log})
+func (h *host) startRuntime(ctx context.Context, m *membership, log *slog.Logger) (*fsm.Runtime, error) {
+	c := fsm.Config{Name: h.runtimeName(), Components: h.components, Hooks: h.hooks, Logger: log}
+	if m.node == nil {
+		// Others may host what these components send to. On a mesh of its own
+		// there is nobody to wait for.
+		c.Dispatcher = mesh.NewDispatcher(m.bus)
+	}
+	rt, err := fsm.NewRuntime(c)
 	if err != nil {
 		return nil, err
 	}
