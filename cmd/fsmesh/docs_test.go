@@ -61,7 +61,7 @@ func imports(t *testing.T, pkg string, deep bool) []string {
 	return strings.Fields(string(out))
 }
 
-// TestImports checks that imports go one way, cmd → ui → fsm, that fsm needs no
+// TestImports checks that imports go one way, cmd → ui, mesh → fsm, that fsm needs no
 // network, and that nothing of the tests is in the binary.
 func TestImports(t *testing.T) {
 	t.Parallel()
@@ -74,6 +74,7 @@ func TestImports(t *testing.T) {
 		{module + "fsm", false, []string{"net", "net/http", module + "ui", module + "mesh", module + "internal/diagram"}},
 		{module + "fsm", true, []string{"net/http", module + "ui", module + "mesh"}},
 		{module + "ui", true, []string{module + "cmd/fsmesh", module + "internal/demo"}},
+		{module + "mesh", true, []string{module + "ui", module + "cmd/fsmesh", "testing"}},
 		{module + "internal/diagram", true, []string{"net/http", module + "ui"}},
 		{module + "cmd/fsmesh", true, []string{"testing", "go.uber.org/goleak", module + "fsm/fsmtest"}},
 	} {

@@ -9,21 +9,31 @@ import (
 	"time"
 )
 
-// TestMeshDocument runs every command of docs/mesh.md, each section by itself:
-// what ends with & in the background, all else until it succeeds. Ports are
-// replaced by free ones.
+// TestMeshDocument runs every command of docs/mesh.md, each section by itself,
+// and those of the README about a running mesh: node and serve in the
+// background, all else until it succeeds. Ports are replaced by free ones.
 func TestMeshDocument(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("../../docs/mesh.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	sections, n := strings.Split(string(data), "\n## "), 0
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, steer, _ := strings.Cut(string(readme), "**Steer a running mesh.**")
+	steer, _, _ = strings.Cut(steer, "**Bridge it**")
+	sections, n := append(strings.Split(string(data), "\n## "), "README\n"+steer), 0
 	for _, section := range sections[1:] {
 		title, body, _ := strings.Cut(section, "\n")
 		var lines []string
 		for _, line := range strings.Split(body, "\n") {
-			if command, ok := strings.CutPrefix(line, "    fsmesh "); ok {
+			command, ok := strings.CutPrefix(line, "    fsmesh ")
+			command, _, _ = strings.Cut(command, " #")
+			command = strings.TrimSuffix(strings.TrimSpace(command), " &")
+			// TestWatch has what goes on until it is told to end.
+			if ok && command != "watch" {
 				lines = append(lines, command)
 			}
 		}
@@ -36,7 +46,7 @@ func TestMeshDocument(t *testing.T) {
 			runDocumented(t, lines)
 		})
 	}
-	if n < 20 {
+	if n < 30 {
 		t.Errorf("only %d commands were found", n)
 	}
 }
@@ -58,17 +68,16 @@ func runDocumented(t *testing.T, lines []string) {
 	}
 	env := map[string]string{"PORT": "0", "FSMESH_URL": "nats://" + free(defaultNode)}
 	for _, line := range lines {
-		command, background := strings.CutSuffix(port.ReplaceAllStringFunc(line, free), " &")
-		words := shellWords(command)
+		words := shellWords(port.ReplaceAllStringFunc(line, free))
 		for i, w := range words {
-			if w == "order.yaml" {
+			if w == "order.yaml" || w == "shop.yaml" {
 				words[i] = "testdata/order.yaml"
 			}
 		}
 		if words[0] == "node" && !strings.Contains(line, "--listen") {
 			words = append(words, "--listen", free(defaultNode))
 		}
-		if background || words[0] == "serve" {
+		if words[0] == "node" || words[0] == "serve" {
 			startProgram(t, env, words...)
 			continue
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/fsmesh/fsmesh/internal/jsonobject"
 	"github.com/fsmesh/fsmesh/internal/nearest"
 	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 )
 
@@ -84,11 +85,20 @@ func explain(err error) error {
 	if _, silent := errors.AsType[*mesh.MissingError](err); silent {
 		return &exitError{exitNotFound, fmt.Errorf("nobody who answered has it: %w", err)}
 	}
-	if errors.Is(err, mesh.ErrNoAnswer) {
-		return fmt.Errorf("%w; it may have happened all the same: with --event-id an event or creation can be repeated safely", err)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return &exitError{exitNotFound, fmt.Errorf("the runtime that had it has just gone: %w", err)}
 	}
 	if errors.Is(err, fsm.ErrUnknownComponent) {
 		return fmt.Errorf("no runtime on the mesh has it: %w", err)
+	}
+	return err
+}
+
+// again adds what to do where it is not known whether an event or a creation
+// took effect.
+func again(err error) error {
+	if errors.Is(err, mesh.ErrNoAnswer) {
+		return fmt.Errorf("%w; it may have happened all the same: with --event-id it can be repeated safely", err)
 	}
 	return err
 }

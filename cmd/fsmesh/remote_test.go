@@ -174,6 +174,26 @@ func TestSilentRuntime(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, "get", at(t, url, exitNotFound, "get", "o-1", "--timeout", "1s").err, "no answer from mute/Orders")
+	// One that says that it has the instance, and then nothing more.
+	_, err = nc.Subscribe("xcomponent.locate", func(m *nats.Msg) {
+		if bytes.Contains(m.Data, []byte("o-2")) {
+			_ = m.Respond([]byte(`{"runtimeId":"r1","componentName":"Orders","ok":true}`))
+		}
+	})
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "send to one that has gone", at(t, url, exitNotFound, "send", "o-2", "SUBMIT", "--timeout", "1s").err, "has just gone")
+	if _, err = nc.Subscribe("xcomponent.runtime.r1.command", func(*nats.Msg) {}); err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants(t, "send", at(t, url, exitFailed, "send", "o-2", "SUBMIT", "--timeout", "1s").err, "no answer from the runtime in time; it may have happened all the same")
 	wants(t, "ls", at(t, url, exitDone, "ls", "--timeout", "1s").err, "runtime mute of component Orders may be out of date or incomplete: unread")
 	wants(t, "runtimes", at(t, url, exitDone, "runtimes", "--timeout", "1s").out, "no: unread")
 	wants(t, "broadcast", at(t, url, exitFailed, "broadcast", "Order", "PAY", "--component", "Orders", "--timeout", "1s").err, "not to all", "mute/Orders")

@@ -65,7 +65,7 @@ does take.`,
 		return r.with(c.Context(), false, func(ctx context.Context, s *session) error {
 			out, err := s.client.Send(ctx, t, fsm.Event{Type: words[0], Payload: payload}, o)
 			if err != nil {
-				return err
+				return again(err)
 			}
 			return s.printOutcome(out, "the event had been taken before")
 		})
@@ -108,7 +108,7 @@ The JSON is its data.`,
 			}
 			out, err := s.client.Create(ctx, name, words[0], data, o)
 			if err != nil {
-				return err
+				return again(err)
 			}
 			return s.printOutcome(out, "it was there before")
 		})
