@@ -13,8 +13,8 @@ FUZZTIME ?= 30s
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run: ## show a shop that moves, on http://127.0.0.1:3000
-	go run ./cmd/fsmesh demo
+run: build ## show a shop that moves, on http://127.0.0.1:3000
+	@exec bin/fsmesh demo
 
 build: ## make the binary, bin/fsmesh, static
 	CGO_ENABLED=0 go build -trimpath -o bin/fsmesh ./cmd/fsmesh
@@ -24,6 +24,7 @@ deps: ## install what the tests need beside Go
 
 test: deps ## run all tests, with the race detector
 	CGO_ENABLED=1 go test -race ./...
+	cd bench && go test ./...
 
 check: ## vet, staticcheck, format, generated files, go.mod, known vulnerabilities
 	go vet ./...
@@ -53,5 +54,6 @@ fuzz: ## run every fuzzer for FUZZTIME
 
 soak: deps ## run the long forms of the tests
 	CGO_ENABLED=1 go test -race -count=1 -timeout 3h -run '^TestProperty' -v ./fsm -rapid.checks=20000
-	CGO_ENABLED=1 go test -race -count=30 -timeout 3h -run '^(TestConformance|TestFault|TestStop)' ./fsm
+	CGO_ENABLED=1 go test -race -count=30 -timeout 3h -run '^(TestConformance|TestStop|TestRegression|TestHook|TestEveryThird)' ./fsm
+	go test -count=1 -timeout 3h -run '^TestSimulation' -v ./mesh -sim.runs=10000000
 	CGO_ENABLED=1 go test -race -count=5 -timeout 3h ./cmd/... ./ui/... ./internal/...
