@@ -130,7 +130,7 @@ func (rt *Runtime) creation(name string, data map[string]any, o createOptions) (
 	st := m.initial
 	if o.hasState {
 		if st = m.states[o.state]; st == nil {
-			return nil, &Error{Code: CodeUnknownState, Component: m.comp.name, Machine: m.name, State: o.state}
+			return nil, &Error{Code: CodeUnknownState, Component: m.comp.name, Machine: m.name, State: o.state, Detail: didYouMean(o.state, m.states)}
 		}
 		if st.ends() {
 			return nil, &Error{Code: CodeStateFinal, Component: m.comp.name, Machine: m.name, State: o.state}

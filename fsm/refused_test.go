@@ -117,3 +117,39 @@ func TestOptionsThatContradict(t *testing.T) {
 	_, err = rt.Create(t.Context(), "M", m)
 	wantCode(t, "shared maps", err, CodeBadValue)
 }
+
+// A name that is nearly right is answered with the right one, and one that
+// several components have with how to say which.
+func TestNamesThatAreNearlyRight(t *testing.T) {
+	t.Parallel()
+	rt := started(t, Config{Name: "r", Components: []*Component{
+		componentOf("C", fsmOf("Order", on("Draft", "E", "Paid"))), componentOf("D", fsmOf("Order", on("A", "E", "A")), fsmOf("Only", on("A", "E", "A"))),
+	}})
+	for _, c := range []struct {
+		name, machine string
+		opts          []CreateOption
+		code          Code
+		want          string
+	}{
+		{"state in wrong case", "Order", []CreateOption{WithComponent("C"), InState("paid")}, CodeUnknownState, `no state "paid" in machine "Order": did you mean "Paid"?`},
+		{"machine in wrong case", "only", nil, CodeUnknownMachine, `did you mean "Only"?`},
+		{"machine of a component in wrong case", "order", []CreateOption{WithComponent("C")}, CodeUnknownMachine, `did you mean "Order"?`},
+		{"machine of several components", "Order", nil, CodeAmbiguous, `more than one component has "Order"`},
+		{"unknown component", "Order", []CreateOption{WithComponent("X")}, CodeUnknownComponent, `no component "X"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := rt.Create(t.Context(), c.machine, nil, c.opts...)
+			wantCode(t, "Create", err, c.code)
+			if err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v; want it to say %q", err, c.want)
+			}
+		})
+	}
+	id := mustCreate(t, rt, "Only", nil)
+	_, err := rt.Send(t.Context(), id, Event{Type: "UNKNOWN"})
+	wantCode(t, "unknown event", err, CodeEventIgnored)
+	if _, err := rt.Restored(); ErrorCode(err) != CodePersistence {
+		t.Errorf("Restored without a store: %v", err)
+	}
+}

@@ -3,7 +3,11 @@ package fsm
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"slices"
+
+	"github.com/fsmesh/fsmesh/internal/nearest"
 )
 
 // Send takes an event to an instance and returns when its transition is
@@ -281,7 +285,7 @@ func (rt *Runtime) machine(comp, name string) (*machine, error) {
 		if m := c.machine(name); m != nil {
 			return m, nil
 		}
-		return nil, &Error{Code: CodeUnknownMachine, Component: comp, Machine: name}
+		return nil, &Error{Code: CodeUnknownMachine, Component: comp, Machine: name, Detail: didYouMean(name, c.machines)}
 	}
 	var found *machine
 	for _, c := range rt.list {
@@ -293,7 +297,21 @@ func (rt *Runtime) machine(comp, name string) (*machine, error) {
 		}
 	}
 	if found == nil {
-		return nil, &Error{Code: CodeUnknownMachine, Component: rt.cfg.Name, Machine: name}
+		all := map[string]*machine{}
+		for _, c := range rt.list {
+			maps.Copy(all, c.machines)
+		}
+		return nil, &Error{Code: CodeUnknownMachine, Component: rt.cfg.Name, Machine: name, Detail: didYouMean(name, all)}
 	}
 	return found, nil
+}
+
+// didYouMean names the nearest of the names that there are, in words, or
+// nothing.
+func didYouMean[V any](name string, there map[string]V) string {
+	names := slices.Sorted(maps.Keys(there))
+	if near, ok := nearest.Match(name, names); ok {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return ""
 }
