@@ -13,7 +13,7 @@ import (
 // for another (R7, R10, R14).
 
 // loadTime is how long each of the tests puts load on.
-const loadTime = 3 * time.Second
+const loadTime = 5 * time.Second
 
 // Two instances whose hooks send to each other, from many callers, with and
 // without a store that takes its time. Guards the rule that no batch waits for
