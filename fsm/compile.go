@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -217,8 +218,8 @@ func compileMachine(c *component, def *Machine, hooks Hooks) (*machine, error) {
 		default:
 			return nil, compileError(c.def, def.Name, "state "+d.Name+": unknown type "+d.Type)
 		}
-		s.onEntry = bind(hooks, first(d.OnEntry, d.EntryMethod))
-		s.onExit = bind(hooks, first(d.OnExit, d.ExitMethod))
+		s.onEntry = bind(hooks, cmp.Or(d.OnEntry, d.EntryMethod))
+		s.onExit = bind(hooks, cmp.Or(d.OnExit, d.ExitMethod))
 		for j := range d.CascadingRules {
 			k, err := compileCascade(&d.CascadingRules[j])
 			if err != nil {
@@ -260,13 +261,6 @@ func (s *state) add(t *transition) {
 	if !slices.Contains(s.accepts, t.event) {
 		s.accepts = append(s.accepts, t.event)
 	}
-}
-
-func first(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func bind(hooks Hooks, name string) method {

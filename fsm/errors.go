@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -194,7 +195,7 @@ func (e *Error) sentence() string {
 	case CodeIDExists:
 		return fmt.Sprintf("id %q is in use or still in the history", e.Instance)
 	case CodeAmbiguous:
-		return fmt.Sprintf("more than one component has %q: say which", first(e.Key, e.Machine))
+		return fmt.Sprintf("more than one component has %q: say which", cmp.Or(e.Key, e.Machine))
 	case CodeContextTooLarge:
 		return fmt.Sprintf("%s: data over the limit of %d bytes", e.instance(), e.Count)
 	case CodeOverloaded:

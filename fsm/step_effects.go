@@ -1,5 +1,7 @@
 package fsm
 
+import "cmp"
+
 // What a transition leads to beyond its instance: events for others, and
 // creations.
 
@@ -47,7 +49,7 @@ func (r *run) broadcast(comp, machineName, stateName, event string, payload Data
 	if stateName == "" {
 		stateName = "*"
 	}
-	e := Effect{Kind: EffectDeliver, Component: first(comp, r.st.m.comp.name), Machine: machineName, State: stateName, Event: event, Payload: payload}
+	e := Effect{Kind: EffectDeliver, Component: cmp.Or(comp, r.st.m.comp.name), Machine: machineName, State: stateName, Event: event, Payload: payload}
 	_, m, err := r.hostedMachine(comp, machineName)
 	if err != nil {
 		return 0, err

@@ -237,12 +237,18 @@ func valueHash(v any) (h uint64, ok bool) {
 	return 0, false
 }
 
-func (mt *machineTable) addValue(s *slot, p *property, d Data) {
+// hash returns that of the property's value; ok is false if it has none by
+// which it could be found.
+func (p *property) hash(d Data) (h uint64, ok bool) {
 	v, ok := d.lookup(p.path)
 	if !ok {
-		return
+		return 0, false
 	}
-	h, ok := valueHash(v)
+	return valueHash(v)
+}
+
+func (mt *machineTable) addValue(s *slot, p *property, d Data) {
+	h, ok := p.hash(d)
 	if !ok {
 		return
 	}
@@ -260,11 +266,7 @@ func (mt *machineTable) addValue(s *slot, p *property, d Data) {
 }
 
 func (mt *machineTable) removeValue(s *slot, p *property, d Data) {
-	v, ok := d.lookup(p.path)
-	if !ok {
-		return
-	}
-	h, ok := valueHash(v)
+	h, ok := p.hash(d)
 	if !ok {
 		return
 	}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -330,7 +331,7 @@ func (c *Client) scatter(ctx context.Context, subject string, hosts []Identity, 
 	if err == nil {
 		defer sub.Unsubscribe()
 		var b []byte
-		if b, err = encode(cmd); err == nil {
+		if b, err = json.Marshal(cmd); err == nil {
 			err = c.bus.nc.PublishRequest(subject, inbox, b)
 		}
 	}
@@ -361,14 +362,14 @@ func (c *Client) scatter(ctx context.Context, subject string, hosts []Identity, 
 
 // request sends a command to one runtime and waits for its outcome.
 func (c *Client) request(ctx context.Context, subject string, cmd *Command) (*Outcome, error) {
-	b, err := encode(cmd)
+	b, err := json.Marshal(cmd)
 	if err != nil {
 		return nil, err
 	}
 	m, err := c.bus.nc.RequestWithContext(ctx, subject, b)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return nil, fmt.Errorf("%s of %s: %w", cmd.Do, first(cmd.Instance, cmd.Key, cmd.Machine), ErrNoAnswer)
+		return nil, fmt.Errorf("%s of %s: %w", cmd.Do, cmp.Or(cmd.Instance, cmd.Key, cmd.Machine), ErrNoAnswer)
 	case err != nil:
 		return nil, err
 	}
@@ -380,15 +381,6 @@ func (c *Client) request(ctx context.Context, subject string, cmd *Command) (*Ou
 		return &o, o.err()
 	}
 	return &o, nil
-}
-
-func first(names ...string) string {
-	for _, n := range names {
-		if n != "" {
-			return n
-		}
-	}
-	return ""
 }
 
 // An outcomeError is an error as another runtime put it in words.

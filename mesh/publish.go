@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"time"
@@ -78,7 +79,7 @@ func (b *Bus) discover(ctx context.Context) ([]Identity, error) {
 		return nil, err
 	}
 	defer sub.Unsubscribe()
-	q, err := encode(&Discover{Type: "discover", Timestamp: time.Now().UnixMilli()})
+	q, err := json.Marshal(&Discover{Type: "discover", Timestamp: time.Now().UnixMilli()})
 	if err != nil {
 		return nil, err
 	}

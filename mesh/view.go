@@ -169,7 +169,7 @@ func (v *View) ask(a Ask) {
 	case *RepairRequest:
 		subject, reply = v.bus.subjects.runtime(a.To, "repair"), v.inbox+".repair"
 	}
-	b, err := encode(a.Message)
+	b, err := json.Marshal(a.Message)
 	if err == nil {
 		err = v.bus.nc.PublishRequest(subject, reply, b)
 	}
@@ -218,5 +218,3 @@ func (v *View) unsubscribe() {
 		_ = s.Unsubscribe() // the connection may be gone
 	}
 }
-
-func encode(m Message) ([]byte, error) { return json.Marshal(m) }
