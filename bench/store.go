@@ -149,4 +149,15 @@ func (l *memoryLog) History(_ context.Context, instance string, after uint64) it
 }
 
 // Retain keeps everything.
-func (l *memoryLog) Retain(context.Context, time.Time) error { return nil }
+func (l *memoryLog) Retain(context.Context, func(component, machine string) fsm.Cut) error {
+	return nil
+}
+
+// Caused and Ended are not measured here.
+func (l *memoryLog) Caused(context.Context, fsm.RecordID) iter.Seq2[*fsm.Record, error] {
+	return func(func(*fsm.Record, error) bool) {}
+}
+
+func (l *memoryLog) Ended(context.Context) iter.Seq2[*fsm.Snapshot, error] {
+	return func(func(*fsm.Snapshot, error) bool) {}
+}

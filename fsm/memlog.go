@@ -218,18 +218,72 @@ func (l *memoryLog) history(instance string, after uint64) []*Record {
 	return out
 }
 
-// retain drops what is older than a time and needed by nobody.
-func (l *memoryLog) retain(before int64) {
+func (l *memoryLog) caused(id RecordID) []*Record {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var out []*Record
+	for _, m := range l.kept {
+		if m.rec.CausedBy == id {
+			out = append(out, m.rec)
+		}
+	}
+	return out
+}
+
+// ended returns the last state of each instance that has ended.
+func (l *memoryLog) ended() []*Snapshot {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var out []*Snapshot
+	for id, in := range l.instances {
+		if m := l.records[RecordID{id, in.version}]; in.status != StatusActive && m != nil {
+			out = append(out, lastState(m.rec))
+		}
+	}
+	return out
+}
+
+// lastState returns an instance as its last record left it. Where the record
+// holds no snapshot, it does not know where the instance came from.
+func lastState(r *Record) *Snapshot {
+	if r.Snapshot != nil {
+		return r.Snapshot
+	}
+	s := &Snapshot{
+		Instance: r.Instance, Version: r.Version, Component: r.Component, Machine: r.Machine,
+		State: r.After, Status: r.Status, Data: r.Data, Context: r.Context, UpdatedAt: r.Time,
+	}
+	if r.EndData != nil {
+		s.Data, s.Context = *r.EndData, r.EndContext
+	}
+	return s
+}
+
+// retain drops what is too old and needed by nobody.
+func (l *memoryLog) retain(cut func(component, machine string) Cut) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	cuts := map[[2]string]Cut{}
+	cutOf := func(r *Record) Cut {
+		of := [2]string{r.Component, r.Machine}
+		c, ok := cuts[of]
+		if !ok {
+			c = cut(r.Component, r.Machine)
+			cuts[of] = c
+		}
+		return c
+	}
 	over := map[string]bool{}
 	for id, in := range l.instances {
-		over[id] = in.status != StatusActive && !in.entryPoint && in.open == 0 && in.lastTime < before
+		m := l.records[RecordID{id, in.version}]
+		over[id] = in.status != StatusActive && !in.entryPoint && in.open == 0 && m != nil &&
+			time.UnixMilli(in.lastTime).Before(cutOf(m.rec).Ended)
 	}
 	l.kept = slices.DeleteFunc(l.kept, func(m *memoryRecord) bool {
 		in := l.instances[m.rec.Instance]
 		superseded := in.snapshot != nil && m.rec.Version < in.snapshot.rec.Version
-		if !over[m.rec.Instance] && (!superseded || m.open > 0 || m.rec.Time >= before) {
+		old := time.UnixMilli(m.rec.Time).Before(cutOf(m.rec).Records)
+		if !over[m.rec.Instance] && (!superseded || m.open > 0 || !old) {
 			return false
 		}
 		in.dropped = max(in.dropped, m.position)
@@ -238,7 +292,8 @@ func (l *memoryLog) retain(before int64) {
 	})
 	maps.DeleteFunc(l.done, func(_ EffectID, d *memoryDone) bool {
 		if d.of == nil {
-			return d.time < before
+			// Whose effect it is is not known: the cut of no machine is for it.
+			return time.UnixMilli(d.time).Before(cut("", "").Records)
 		}
 		return l.records[d.of.rec.ID()] != d.of
 	})

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"slices"
 	"sync"
-	"time"
 )
 
 // A MemoryStore keeps logs in memory, for tests and demonstrations: it makes
@@ -200,16 +199,51 @@ func (o *memoryOpener) History(ctx context.Context, instance string, after uint6
 	}
 }
 
+// Caused looks through all records that are kept.
+func (o *memoryOpener) Caused(ctx context.Context, id RecordID) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		o.mu.Lock()
+		err := o.usable(ctx)
+		o.mu.Unlock()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, r := range o.log.caused(id) {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (o *memoryOpener) Ended(ctx context.Context) iter.Seq2[*Snapshot, error] {
+	return func(yield func(*Snapshot, error) bool) {
+		o.mu.Lock()
+		err := o.usable(ctx)
+		o.mu.Unlock()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, s := range o.log.ended() {
+			if !yield(s, nil) {
+				return
+			}
+		}
+	}
+}
+
 // Retain keeps entry points like live instances: an ended one stays in the
 // table. It drops an ended instance whole or, while one of its effects is
 // open, like a live one.
-func (o *memoryOpener) Retain(ctx context.Context, before time.Time) error {
+func (o *memoryOpener) Retain(ctx context.Context, cut func(component, machine string) Cut) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.usable(ctx); err != nil {
 		return err
 	}
-	o.log.retain(before.UnixMilli())
+	o.log.retain(cut)
 	return nil
 }
 

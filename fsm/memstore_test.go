@@ -60,7 +60,7 @@ func TestMemoryStoreShowsRecordsAndSnapshots(t *testing.T) {
 	if got := s.Snapshots("x"); !slices.Equal(got, want) {
 		t.Errorf("snapshots: got %v, want the latest in the order of creation, %v", got, want)
 	}
-	if err := log.Retain(t.Context(), time.UnixMilli(2)); err != nil {
+	if err := log.Retain(t.Context(), cutAt(time.UnixMilli(2))); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := s.Records("x"), slices.Concat(records[2:3], records[4:]); !slices.Equal(got, want) {
@@ -98,7 +98,7 @@ func TestMemoryStoreClosed(t *testing.T) {
 	if _, err := log.Claim(t.Context(), "test"); err == nil {
 		t.Error("claim of a closed log succeeds")
 	}
-	if err := log.Retain(t.Context(), time.Now()); err == nil {
+	if err := log.Retain(t.Context(), cutAt(time.Now())); err == nil {
 		t.Error("retain of a closed log succeeds")
 	}
 	ends := func(what string, n int, err error) {
@@ -119,4 +119,8 @@ func TestMemoryStoreClosed(t *testing.T) {
 	if got := s.Records("x"); len(got) != 0 {
 		t.Errorf("%d records are stored", len(got))
 	}
+}
+
+func cutAt(t time.Time) func(component, machine string) fsm.Cut {
+	return func(string, string) fsm.Cut { return fsm.Cut{Ended: t, Records: t} }
 }

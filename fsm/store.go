@@ -47,15 +47,80 @@ type Log interface {
 	// History yields the stored records of one instance in the order of
 	// versions, beginning with the one after version `after`.
 	History(ctx context.Context, instance string, after uint64) iter.Seq2[*Record, error]
-	// Retain drops records that are older than the time and that no live
-	// instance needs: those of ended instances, and those before the last
-	// snapshot of others. A record with an effect that is still open stays.
-	Retain(ctx context.Context, before time.Time) error
+	// Caused yields the records whose CausedBy is id, of any instance of this
+	// log, in the order of appending; also those that another runtime's record
+	// led to here.
+	Caused(ctx context.Context, id RecordID) iter.Seq2[*Record, error]
+	// Ended yields the last state of the instances that have ended and are
+	// still kept, in no order. Those that ended while it runs may be missing.
+	Ended(ctx context.Context) iter.Seq2[*Snapshot, error]
+	// Retain drops what is older than the cut of its machine and that no live
+	// instance needs: ended instances, and records before the last snapshot or
+	// checkpoint of others. A record with an effect that is still open stays.
+	// A store that can drop only the beginning of its log may keep more.
+	Retain(ctx context.Context, cut func(component, machine string) Cut) error
 	// Waits reports whether Append takes long enough (it syncs, it crosses a
 	// network) that shards should go on meanwhile.
 	Waits() bool
 	// Close releases what the log holds; it does not give up the claim.
 	Close() error
+}
+
+// A Cut says what of a machine is too old to be kept. A zero time keeps all.
+type Cut struct {
+	// Ended: instances that ended before it are dropped with their records.
+	Ended time.Time
+	// Records: records before it are dropped.
+	Records time.Time
+}
+
+// A Checkpointer is a Log that writes down from time to time where its
+// instances stand, on a schedule of its own, so that Restore need not begin at
+// the first record. It does so from Checkpoint on until Close.
+type Checkpointer interface {
+	Log
+	// Checkpoint hands over what the log may ask. It is called once, after
+	// Claim, when all that was restored is in the tables.
+	Checkpoint(of CheckpointSource)
+	// Flush writes checkpoints of all that changed since the last ones, until
+	// it is done or the context ends, whose error it returns then. A restore
+	// never needs them: it is quicker with them.
+	Flush(ctx context.Context) error
+}
+
+// A CheckpointSource is the runtime as a Checkpointer sees it. It may be used
+// by any goroutine.
+type CheckpointSource interface {
+	// Snapshots returns those instances of the ids that are in the tables or
+	// quarantined, as they are committed: what had been appended before the
+	// call is in them, and what was appended since may be. It fails once the
+	// runtime has stopped.
+	Snapshots(ctx context.Context, ids []string) ([]*Snapshot, error)
+	// Remembers reports whether the effect of another runtime may come again.
+	// What is not remembered need not be kept.
+	Remembers(id RemoteID) bool
+}
+
+// A Leaser is a Log that several processes can reach. Who has claimed it
+// renews a lease, so that others know that it is alive and stand by. Safety
+// does not rest on it but on the claim.
+type Leaser interface {
+	Log
+	// Lease returns the lease as it is now; the zero Lease if there is none.
+	Lease(ctx context.Context) (Lease, error)
+	// Renew says that this opener is alive. It fails with ErrFenced if
+	// somebody else holds the lease since.
+	Renew(ctx context.Context) error
+	// Release gives the lease up, so that nobody waits for its end.
+	Release(ctx context.Context) error
+}
+
+// A Lease says who was last seen alive with the claim on a log.
+type Lease struct {
+	Claim
+	// Seen is when it was last renewed, by the store's clock or, where that
+	// has none, the holder's. Zero if it was released.
+	Seen time.Time
 }
 
 // A Claim says who may append to a log.
@@ -75,6 +140,16 @@ type Batch struct {
 	// Done are effects that led to no record: the event was ignored, or there
 	// was nobody to deliver it to.
 	Done []EffectID
+	// Chosen are the targets of effects of other runtimes, stored before the
+	// first of them gets the event.
+	Chosen []ChosenTargets
+}
+
+// ChosenTargets says for whom an effect of another runtime is: that is decided
+// once, when it first comes.
+type ChosenTargets struct {
+	Effect  RemoteID `json:"effect"`
+	Targets []string `json:"targets"`
 }
 
 // A Restored is one thing that a log gives back. One field is set.
@@ -86,4 +161,15 @@ type Restored struct {
 	Record *Record
 	// Done is an effect that led to no record.
 	Done *EffectID
+	// Chosen are the targets of another runtime's effect.
+	Chosen *ChosenTargets
+	// Applied is a target that has got another runtime's effect, in a record
+	// that is not yielded.
+	Applied *AppliedEffect
+}
+
+// An AppliedEffect says that an instance has got an effect of another runtime.
+type AppliedEffect struct {
+	Effect   RemoteID `json:"effect"`
+	Instance string   `json:"instanceId"`
 }

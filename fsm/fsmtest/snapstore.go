@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -43,11 +42,10 @@ type snapshotLog struct {
 	records map[string][]*fsm.Record // guarded by store.mu
 }
 
-func (l *snapshotLog) ID() string                              { return "snapshots" }
-func (l *snapshotLog) LastClaim() fsm.Claim                    { return l.last }
-func (l *snapshotLog) Waits() bool                             { return false }
-func (l *snapshotLog) Close() error                            { return nil }
-func (l *snapshotLog) Retain(context.Context, time.Time) error { return nil }
+func (l *snapshotLog) ID() string           { return "snapshots" }
+func (l *snapshotLog) LastClaim() fsm.Claim { return l.last }
+func (l *snapshotLog) Waits() bool          { return false }
+func (l *snapshotLog) Close() error         { return nil }
 
 func (l *snapshotLog) Claim(_ context.Context, by string) (fsm.Claim, error) {
 	l.store.mu.Lock()
@@ -89,4 +87,18 @@ func (l *snapshotLog) History(_ context.Context, instance string, after uint64) 
 			}
 		}
 	}
+}
+
+// What follows is not asked for in scenarios of persistence.
+
+func (l *snapshotLog) Caused(context.Context, fsm.RecordID) iter.Seq2[*fsm.Record, error] {
+	return func(func(*fsm.Record, error) bool) {}
+}
+
+func (l *snapshotLog) Ended(context.Context) iter.Seq2[*fsm.Snapshot, error] {
+	return func(func(*fsm.Snapshot, error) bool) {}
+}
+
+func (l *snapshotLog) Retain(context.Context, func(component, machine string) fsm.Cut) error {
+	return nil
 }

@@ -13,7 +13,7 @@ func (s *storeSuite) retention(t *testing.T) {
 	recent := func(r *fsm.Record) { r.Time = before.UnixMilli() + 1 }
 	retain := func(t *testing.T, log fsm.Log) {
 		t.Helper()
-		if err := log.Retain(t.Context(), before); err != nil {
+		if err := log.Retain(t.Context(), func(string, string) fsm.Cut { return fsm.Cut{Ended: before, Records: before} }); err != nil {
 			t.Fatalf("retain: %v", err)
 		}
 	}
