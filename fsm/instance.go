@@ -154,8 +154,12 @@ type PendingTimer struct {
 	Due         time.Time
 }
 
-// Timers lists the running timers in the order of definition.
+// Timers lists the running timers in the order of definition, nil if there are
+// none.
 func (in *Instance) Timers() []PendingTimer {
+	if len(in.timers) == 0 {
+		return nil
+	}
 	out := make([]PendingTimer, 0, len(in.timers))
 	for _, t := range in.timers {
 		out = append(out, PendingTimer{t.tr.event, t.tr.to.name, time.Duration(t.tr.delay) * time.Millisecond, time.UnixMilli(t.due)})

@@ -222,9 +222,11 @@ func (d *Data) UnmarshalJSON(b []byte) error {
 }
 
 // MarshalJSON writes a JSON object with its keys sorted.
-func (d Data) MarshalJSON() ([]byte, error) { return d.appendJSON(nil), nil }
+func (d Data) MarshalJSON() ([]byte, error) { return d.AppendJSON(nil), nil }
 
-func (d Data) appendJSON(b []byte) []byte {
+// AppendJSON appends what MarshalJSON returns, for who writes many into one
+// buffer.
+func (d Data) AppendJSON(b []byte) []byte {
 	b = append(b, '{')
 	for i, f := range d.fields {
 		if i > 0 {

@@ -28,8 +28,8 @@ const (
 )
 
 // AnswerRepair returns the reply to a repair: a function of the request and of
-// the instances as they are now, so it may be asked again. maxBytes is the
-// size of its JSON at most, unless one row is larger; 0 is MaxReply. It fails
+// the instances as they are now, so it may be asked again. maxBytes is its
+// size at most as Encode writes it, unless one row is larger; 0 is MaxReply. It fails
 // if the ranges asked for are no set, or if a row cannot be encoded.
 func AnswerRepair(s Source, id Identity, q *RepairRequest, maxBytes int) (*RepairReply, error) {
 	if len(q.Missing) > missingMost || !q.Missing.Valid() {
@@ -123,14 +123,14 @@ func (p *RepairReply) add(id string, f Found, room int, first bool) (int, error)
 	return size, nil
 }
 
-// size is what the row takes in JSON, at most but for escapes in its strings.
+// size is what the row takes at most, with names that the message has not yet.
 func (r *Row) size() int {
-	return 320 + len(r.Context) + len(r.PublicMember) + len(r.PendingTimeouts) + 2*(len(r.ID)+len(r.Machine)+len(r.State)+len(r.Key)+len(r.Parent))
+	return 128 + len(r.Context) + len(r.PublicMember) + len(r.PendingTimeouts) + len(r.ID) + len(r.Machine) + len(r.State) + len(r.Key) + len(r.Parent)
 }
 
 // AnswerPage returns the reply to a page request: live instances from where
-// the cursor points. maxBytes is the size of its JSON at most, unless one row
-// is larger; 0 is MaxReply. A cursor that AnswerPage did not make for the
+// the cursor points. maxBytes is its size at most as Encode writes it, unless
+// one row is larger; 0 is MaxReply. A cursor that AnswerPage did not make for the
 // runtime is answered with BadCursor. It fails if a row cannot be encoded.
 func AnswerPage(s Source, id Identity, q *PageRequest, maxBytes int) (*PageReply, error) {
 	if maxBytes <= 0 {

@@ -201,10 +201,15 @@ func (a *Attachment) announce(p *part, reply string) {
 }
 
 func (a *Attachment) send(subject string, body Message) {
-	b, err := json.Marshal(body)
+	b, err := Encode(body)
 	if err == nil {
 		err = a.bus.nc.Publish(subject, b)
 	}
+	a.sent(subject, err)
+}
+
+// sent tells of what could not be sent. Who waits for it asks again.
+func (a *Attachment) sent(subject string, err error) {
 	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		a.o.Logger.Warn("mesh: could not send", "subject", subject, "err", err)
 	}

@@ -1,6 +1,9 @@
 package mesh
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // notices applies what a runtime published.
 func (d *Directory) notices(ns *Notices) {
@@ -124,7 +127,7 @@ func (d *Directory) hold(m *member, e *entry, r *Row, created bool) *entry {
 	d.bytes -= t.bytes
 	fresh := e == nil
 	if fresh {
-		e = &entry{id: r.ID}
+		e = &entry{id: strings.Clone(r.ID)}
 		m.tombs.remove(r.ID)
 	} else {
 		t.bytes -= e.weight()
@@ -139,14 +142,11 @@ func (d *Directory) hold(m *member, e *entry, r *Row, created bool) *entry {
 		e.created = plausible(r.UpdatedAt, d.now)
 	}
 	e.machine, e.state, e.status = mc, state, r.Status.code()
-	e.key, e.context, e.version, e.seq = r.Key, r.Context, r.Version, int64(r.Seq)
+	e.version, e.seq = r.Version, int64(r.Seq)
+	e.keep(r)
 	e.part = uint8(min(r.Part, math.MaxUint8))
 	e.updated = plausible(r.UpdatedAt, d.now)
 	e.generation = t.generation
-	e.rare = nil
-	if r.Parent != "" || len(r.PublicMember) > 0 || len(r.PendingTimeouts) > 2 {
-		e.rare = &rare{parent: r.Parent, public: r.PublicMember, timeouts: r.PendingTimeouts}
-	}
 	if fresh {
 		d.order++
 		t.enter(e, d.order)
@@ -235,7 +235,7 @@ func (d *Directory) repaired(m *member, p *RepairReply) {
 	}
 	d.seeRows(m, p.Rows)
 	for _, g := range buried { // those that the floor has not reached now
-		d.bury(m, g.ID, int64(g.Seq))
+		d.bury(m, strings.Clone(g.ID), int64(g.Seq))
 	}
 	switch r := m.repair; {
 	case r == nil:

@@ -21,6 +21,10 @@ const (
 // publish tells the mesh what happens, many notices in a message, until the
 // attachment or the runtime ends.
 func (a *Attachment) publish(batches iter.Seq2[[]fsm.Notice, error]) {
+	out := map[string]*outgoing{}
+	for name, p := range a.parts {
+		out[name] = &outgoing{p: p, subject: a.bus.subjects.notices(name)}
+	}
 	for batch, err := range batches {
 		if err != nil {
 			// The bus is slower than the runtime. What was left out is missed
@@ -31,43 +35,50 @@ func (a *Attachment) publish(batches iter.Seq2[[]fsm.Notice, error]) {
 			a.o.Logger.Warn("mesh: notices left out", "runtime", a.rt.Name(), "err", err)
 			continue
 		}
-		out := map[string]*Notices{}
-		size := map[string]int{}
 		for i := range batch {
-			n := &batch[i]
-			p := a.parts[n.Component]
-			if p == nil {
-				continue
-			}
-			m, ok := notice(n)
-			if !ok {
-				continue
-			}
-			body := out[n.Component]
-			if body == nil {
-				body = &Notices{RuntimeID: p.id.RuntimeID}
-				out[n.Component] = body
-			}
-			body.Notices = append(body.Notices, m)
-			size[n.Component] += len(m.Context) + len(m.PublicMember) + 300
-			if len(body.Notices) >= noticesPerMessage || size[n.Component] >= noticesBytes {
-				a.hand(p, body)
-				delete(out, n.Component)
-				size[n.Component] = 0
+			if o := out[batch[i].Component]; o != nil && o.add(&batch[i]) {
+				a.hand(o)
 			}
 		}
-		for name, body := range out {
-			a.hand(a.parts[name], body)
+		for _, o := range out {
+			a.hand(o)
 		}
 	}
 }
 
-// hand gives notices to the bus.
-func (a *Attachment) hand(p *part, body *Notices) {
-	a.send(a.bus.subjects.notices(p.id.Component), body)
-	for i := range body.Notices {
-		p.tell(body.Notices[i].Seq)
+// An outgoing is the message of notices that one component is about to send.
+type outgoing struct {
+	p       *part
+	subject string
+	encoder encoder
+	noticer noticer
+	seq     uint64 // the highest in it
+}
+
+// add puts a notice into the message, if the mesh is to know of it. It reports
+// whether the message is full.
+func (o *outgoing) add(n *fsm.Notice) (full bool) {
+	m, ok := o.noticer.notice(n)
+	if !ok {
+		return false
 	}
+	if o.encoder.n == 0 {
+		o.encoder.begin(formNotices)
+		o.encoder.runtimeID(o.p.id.RuntimeID)
+	}
+	o.encoder.notice(&m)
+	o.seq = max(o.seq, m.Seq)
+	return o.encoder.n >= noticesPerMessage || o.encoder.size() >= noticesBytes
+}
+
+// hand gives the notices that have gathered to the bus.
+func (a *Attachment) hand(o *outgoing) {
+	if o.encoder.n == 0 {
+		return
+	}
+	a.sent(o.subject, a.bus.nc.Publish(o.subject, o.encoder.end()))
+	o.encoder.n = 0
+	o.p.tell(o.seq)
 }
 
 // discover asks everybody who is there and gathers the answers until none has

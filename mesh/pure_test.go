@@ -12,14 +12,14 @@ import (
 // pureFiles are values and functions only: the simulation can run them because
 // they start nothing, wait for nothing and read no clock.
 var pureFiles = []string{
-	"answer.go", "ask.go", "decode.go", "directory.go", "ended.go", "exact.go", "filter.go", "heal.go", "limits.go",
+	"answer.go", "ask.go", "decode.go", "decodebinary.go", "directory.go", "encode.go", "ended.go", "exact.go", "filter.go", "heal.go", "limits.go",
 	"member.go", "message.go", "population.go", "presence.go", "query.go", "ranges.go", "reading.go", "row.go", "rules.go",
-	"scan.go", "source.go", "table.go", "tombs.go",
+	"scan.go", "source.go", "table.go", "tombs.go", "wire.go",
 }
 
 var pureImports = []string{
 	"bytes", "cmp", "container/heap", "encoding/json", "errors", "fmt", "hash/fnv", "math", "slices", "sort", "strconv",
-	"strings", "time", "unicode/utf8",
+	"strings", "time", "unicode/utf8", "google.golang.org/protobuf/encoding/protowire",
 }
 
 // impureTime are the functions of package time that read the clock or wait.

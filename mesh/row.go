@@ -1,6 +1,10 @@
 package mesh
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
 
 // A Status says how it stands with an instance.
 type Status string
@@ -30,9 +34,7 @@ func (s Status) valid() bool {
 }
 
 // A Row is what is told of an instance: everything that a directory holds. A
-// directory keeps the raw JSON that it is given; nobody may change it later,
-// and it must not be part of a larger buffer that would stay in memory with
-// it.
+// directory copies what it keeps of the one that it is given.
 type Row struct {
 	ID      string `json:"id"`
 	Machine string `json:"machineName"`
@@ -139,6 +141,23 @@ func (n *Notice) Row() Row {
 		r.Status = Quarantined
 	}
 	return r
+}
+
+// clone returns the notice with memory of its own.
+func (n *Notice) clone() Notice {
+	c := *n
+	for _, s := range []*string{&c.ID, &c.Instance, &c.Key, &c.Parent, &c.Error} {
+		*s = strings.Clone(*s)
+	}
+	for _, b := range []*json.RawMessage{&c.Context, &c.PublicMember, &c.PendingTimeouts} {
+		*b = bytes.Clone(*b)
+	}
+	if n.Event != nil {
+		e := *n.Event
+		e.ID, e.Payload = strings.Clone(e.ID), bytes.Clone(e.Payload)
+		c.Event = &e
+	}
+	return c
 }
 
 // Notices is what a runtime publishes of what happened, in order. It has no

@@ -87,16 +87,13 @@ func status(in *fsm.Instance) Status {
 	return Active
 }
 
-func rawData(d fsm.Data) json.RawMessage {
-	b, _ := d.MarshalJSON() // data is always JSON
-	return b
-}
+func rawData(d fsm.Data) json.RawMessage { return d.AppendJSON(nil) }
 
 // rawTimers writes the running timers as the ancestor does: the time since the
 // last change and what is left of it, in ms.
 func rawTimers(in *fsm.Instance) json.RawMessage {
 	timers := in.Timers()
-	if len(timers) == 0 {
+	if timers == nil {
 		return nil
 	}
 	type pending struct {
@@ -124,9 +121,16 @@ var noticeKinds = map[fsm.Kind]Kind{
 	fsm.NoticeDeadLetter: KindDeadLetter,
 }
 
-// notice gives a runtime's notice the form in which the mesh is told of it. ok
-// is false for what is of interest inside the process only.
-func notice(n *fsm.Notice) (m Notice, ok bool) {
+// A noticer gives notices of one component the form in which the mesh is told
+// of them. It uses its memory again: a notice is good until the next one.
+type noticer struct {
+	context, public json.RawMessage
+	event           Event
+}
+
+// notice is for one notice. ok is false for what is of interest inside the
+// process only.
+func (f *noticer) notice(n *fsm.Notice) (m Notice, ok bool) {
 	kind, ok := noticeKinds[n.Kind]
 	if !ok {
 		return m, false
@@ -136,7 +140,8 @@ func notice(n *fsm.Notice) (m Notice, ok bool) {
 		Version: n.Version, Part: n.Part, Seq: n.Seq, Key: n.Key, Timestamp: n.Time.UnixMilli(),
 	}
 	if n.Event != "" {
-		m.Event = &Event{Type: n.Event}
+		f.event = Event{Type: n.Event}
+		m.Event = &f.event
 	}
 	if n.Kind == fsm.TraceInstanceError || n.Status == fsm.StatusError {
 		m.Status = Failed
@@ -155,9 +160,10 @@ func notice(n *fsm.Notice) (m Notice, ok bool) {
 		data = n.Data // as of this part: a later one may have changed it
 	}
 	if _, public := in.PublicMember(); public {
-		m.PublicMember, m.Context = rawData(data), rawData(in.Context())
-	} else {
-		m.Context = rawData(data)
+		f.public = data.AppendJSON(f.public[:0])
+		m.PublicMember, data = f.public, in.Context()
 	}
+	f.context = data.AppendJSON(f.context[:0])
+	m.Context = f.context
 	return m, true
 }

@@ -1,9 +1,11 @@
 package mesh
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"sort"
+	"strings"
 )
 
 // A table holds the rows of one runtime, and passes on to the one that takes
@@ -86,6 +88,22 @@ type population struct {
 	ended   int
 }
 
+// keep takes in the text of a row. What it does not hold already it copies: the
+// row may be a small part of a large message.
+func (e *entry) keep(r *Row) {
+	if e.key != r.Key {
+		e.key = strings.Clone(r.Key)
+	}
+	if !bytes.Equal(e.context, r.Context) {
+		e.context = bytes.Clone(r.Context)
+	}
+	if r.Parent == "" && len(r.PublicMember) == 0 && len(r.PendingTimeouts) <= 2 {
+		e.rare = nil
+		return
+	}
+	e.rare = &rare{parent: strings.Clone(r.Parent), public: bytes.Clone(r.PublicMember), timeouts: bytes.Clone(r.PendingTimeouts)}
+}
+
 func newTable() *table { return &table{} }
 
 // seqOf is the number that what is told of an entry has to beat.
@@ -116,8 +134,8 @@ func (t *table) locate(machineName, state string, l *Limits) (*machine, uint16) 
 		if t.byName == nil {
 			t.byName = map[string]*machine{}
 		}
-		m = &machine{name: machineName, byName: map[string]uint16{}}
-		t.byName[machineName] = m
+		m = &machine{name: strings.Clone(machineName), byName: map[string]uint16{}}
+		t.byName[m.name] = m
 		t.machines = append(t.machines, m)
 	}
 	s, ok := m.byName[state]
@@ -126,8 +144,9 @@ func (t *table) locate(machineName, state string, l *Limits) (*machine, uint16) 
 			return nil, 0
 		}
 		s = uint16(len(m.states))
-		m.byName[state] = s
-		m.states = append(m.states, &population{name: state})
+		p := &population{name: strings.Clone(state)}
+		m.byName[p.name] = s
+		m.states = append(m.states, p)
 	}
 	return m, s
 }

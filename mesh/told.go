@@ -75,7 +75,7 @@ func told(m *nats.Msg, yield func(Told, error) bool) bool {
 	}
 	component, _ := TokenName(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	for i := range body.Notices {
-		if !yield(Told{body.RuntimeID, component, body.Notices[i]}, nil) {
+		if !yield(Told{body.RuntimeID, component, body.Notices[i].clone()}, nil) {
 			return false
 		}
 	}

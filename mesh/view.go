@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,6 +21,8 @@ type View struct {
 	done   chan struct{}
 	subs   []*nats.Subscription
 	inbox  string
+	// notices are those of the message that the goroutine is taking in.
+	notices Notices
 
 	mu        sync.RWMutex // guards directory; held for writing by the goroutine only
 	directory *Directory
@@ -81,11 +82,12 @@ const viewBuffer = 10_000
 func (v *View) kinds() map[string]func() Message {
 	s := v.bus.subjects
 	return map[string]func() Message{
-		s.announce():   func() Message { return new(Announce) },
-		s.heartbeat():  func() Message { return new(Heartbeat) },
-		s.shutdown():   func() Message { return new(Goodbye) },
-		s.beacon():     func() Message { return new(Beacon) },
-		s.allNotices(): func() Message { return new(Notices) },
+		s.announce():  func() Message { return new(Announce) },
+		s.heartbeat(): func() Message { return new(Heartbeat) },
+		s.shutdown():  func() Message { return new(Goodbye) },
+		s.beacon():    func() Message { return new(Beacon) },
+		// The directory copies what it keeps, so its room is used again.
+		s.allNotices(): func() Message { return &v.notices },
 		v.inbox:        nil,
 	}
 }
@@ -169,7 +171,7 @@ func (v *View) ask(a Ask) {
 	case *RepairRequest:
 		subject, reply = v.bus.subjects.runtime(a.To, "repair"), v.inbox+".repair"
 	}
-	b, err := json.Marshal(a.Message)
+	b, err := Encode(a.Message)
 	if err == nil {
 		err = v.bus.nc.PublishRequest(subject, reply, b)
 	}
