@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	if serveChild() {
+	if serveChild() || serveIdle() {
 		return
 	}
 	var o options
@@ -56,6 +56,10 @@ var groups = []group{
 	{"around", "Sends with hooks and watchers (ratio: our rate / that of plain sends)", benchAround},
 	{"commit", "Sends through the committer, a store that waits (ratio: our rate / the reference's)", benchCommit},
 	{"fanout", "One event that cascades to many instances (ratio: our time / the reference's)", benchFanout},
+	{"notices", "Notices from a runtime to a directory (ratio: our rate / the reference's)", benchNotices},
+	{"directory", "A directory of many instances (ratio: ours / the reference's)", benchDirectory},
+	{"commands", "Commands over the bus (ratio: our rate / the reference's)", benchCommands},
+	{"idle", "A node that has nothing to do (ratio: ours / a program that does nothing)", benchIdle},
 	{"restore", "Start from a store (ratio: our time / the reference's)", benchRestore},
 }
 

@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if serveChild() {
+	if serveChild() || serveIdle() {
 		return
 	}
 	os.Exit(m.Run())
@@ -71,6 +71,16 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 		{"commit", `^512 callers`, 4},
 		{"fanout", `instances settled$`, 2},
 		{"fanout", `^strangers' p99`, 2},
+		{"notices", `^runtime to directory, no payload$`, 2},
+		{"notices", `^runtime to directory, 3 fields$`, 2},
+		{"directory", `^heap of an instance`, 1},
+		{"directory", `^exact about \d+ instances$`, 1},
+		{"directory", `^– at 1,000 notices/s$`, 1},
+		{"directory", `^50 rows`, 4},
+		{"commands", `^Client.Send, 1 caller$`, 1},
+		{"commands", `^Client.Send, 64 callers$`, 1},
+		{"idle", `^resident memory$`, 1},
+		{"idle", `^time until it is up$`, 1},
 		{"restore", `instances of \d+ records each$`, 6},
 	} {
 		n := 0
@@ -89,8 +99,8 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 			targets++
 		}
 	}
-	if targets != 12 {
-		t.Errorf("%d rows have a target, want 12", targets)
+	if targets != 24 {
+		t.Errorf("%d rows have a target, want 24", targets)
 	}
 }
 

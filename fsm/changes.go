@@ -218,7 +218,8 @@ func (sh *shard) visit(ctx context.Context, f func()) error {
 }
 
 // WatchBatches is Watch for readers that pass on what they read: it yields all
-// notices that wait at a time. A batch is the reader's to keep.
+// notices that wait at a time. A batch is good until the next step of the
+// iteration.
 func (rt *Runtime) WatchBatches(ctx context.Context, o WatchOptions) iter.Seq2[[]Notice, error] {
 	w, stop := rt.watch(ctx, o)
 	return func(yield func([]Notice, error) bool) {

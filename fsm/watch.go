@@ -28,10 +28,14 @@ type watcher struct {
 	o    WatchOptions
 	more chan struct{} // room for one
 
-	mu   sync.Mutex // guards buf and lost
-	buf  []Notice
-	lost int
+	mu    sync.Mutex // guards buf, spare and lost
+	buf   []Notice
+	spare []Notice // the room of what was read, for what comes
+	lost  int
 }
+
+// keepRoom is the most notices of which the room is kept for others: a few MB.
+const keepRoom = 16_384
 
 func (w *watcher) put(n *Notice) {
 	if !w.o.wants(&n.Trace) {
@@ -61,11 +65,17 @@ func (w *watcher) miss(n int) {
 	}
 }
 
-func (w *watcher) take() ([]Notice, int) {
+// take returns what waits. read is what it returned the last time, of which
+// nothing is needed any more.
+func (w *watcher) take(read []Notice) ([]Notice, int) {
+	clear(read) // what it points to may go
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if cap(read) > 0 && cap(read) <= keepRoom {
+		w.spare = read[:0]
+	}
 	buf, lost := w.buf, w.lost
-	w.buf, w.lost = nil, 0
+	w.buf, w.spare, w.lost = w.spare, nil, 0
 	return buf, lost
 }
 
@@ -138,8 +148,10 @@ func (rt *Runtime) watch(ctx context.Context, o WatchOptions) (w *watcher, stop 
 
 // read yields what comes until the context or the runtime ends.
 func (w *watcher) read(ctx context.Context, dead <-chan struct{}, yield func([]Notice, error) bool) {
+	var buf []Notice
 	for last := false; ; {
-		buf, lost := w.take()
+		var lost int
+		buf, lost = w.take(buf)
 		if lost > 0 && !yield(nil, &Error{Code: CodeLagged, Count: lost}) {
 			return
 		}

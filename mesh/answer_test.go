@@ -89,7 +89,7 @@ func TestAnswersStayUnderTheLimit(t *testing.T) {
 			b.gone = gone
 			small := func(m Message, rows int) {
 				t.Helper()
-				body, err := json.Marshal(m)
+				body, err := Encode(m)
 				if err != nil {
 					t.Fatal(err)
 				}

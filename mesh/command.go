@@ -86,6 +86,25 @@ const maxCommands = 256
 // component, for whoever has an instance.
 func (a *Attachment) subscribeCommands(ctx context.Context) error {
 	slots := make(chan struct{}, maxCommands)
+	jobs := make(chan func())
+	// A goroutine that has done its job waits for another, until the attachment
+	// ends: a new one would have to grow its stack each time.
+	run := func(job func()) {
+		select {
+		case jobs <- job:
+		default:
+			a.wg.Go(func() {
+				for {
+					job()
+					select {
+					case job = <-jobs:
+					case <-ctx.Done():
+						return
+					}
+				}
+			})
+		}
+	}
 	handle := func(p *part) nats.MsgHandler {
 		return func(m *nats.Msg) {
 			if m.Reply == "" {
@@ -102,7 +121,7 @@ func (a *Attachment) subscribeCommands(ctx context.Context) error {
 				a.send(m.Reply, &Outcome{RuntimeID: p.id.RuntimeID, Code: fsm.CodeOverloaded, Message: "the runtime has too many commands under way; try again later"})
 				return
 			}
-			a.wg.Go(func() {
+			run(func() {
 				defer func() { <-slots }()
 				out := a.do(ctx, p, &c)
 				out.RuntimeID, out.Component = p.id.RuntimeID, p.id.Component
@@ -185,7 +204,11 @@ func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, er
 		if err != nil {
 			return nil, err
 		}
-		opts := []fsm.SendOption{fsm.WithEventID(c.Event.ID)}
+		// A send without options is the one that the runtime does fastest.
+		var opts []fsm.SendOption
+		if c.Event.ID != "" {
+			opts = append(opts, fsm.WithEventID(c.Event.ID))
+		}
 		if c.IfVersion != 0 {
 			opts = append(opts, fsm.IfVersion(c.IfVersion))
 		}

@@ -9,12 +9,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A decoder reads one message in binary form. Its strings and raw JSON are parts
-// of two copies of the body, and share their memory: an allocation for each of
+// A decoder reads one message in binary form. Raw JSON is a part of the body, and
+// strings are parts of one copy of it: an allocation for each of
 // thousands of notices would cost more than all the rest.
 type decoder struct {
 	body []byte
-	text string // the body again
+	text string // the body again, once it was counted
 	at   int
 	err  error
 
@@ -27,7 +27,7 @@ func decodeBinary(body []byte, m Message) error {
 	if len(body) < 2 {
 		return errForm
 	}
-	d := decoder{body: body, text: string(body), at: 2}
+	d := decoder{body: body, at: 2}
 	switch m := m.(type) {
 	case *Notices:
 		return d.notices(body[1], m)
@@ -317,6 +317,9 @@ func (d *decoder) count() (counts, error) {
 	if d.err == nil && (n.items > maxItems || n.gone > maxItems || names > maxItems) {
 		return n, errTooMany
 	}
+	if d.err == nil {
+		d.text = string(d.body)
+	}
 	return n, d.err
 }
 
@@ -449,7 +452,7 @@ func (d *decoder) owned(f binaryField) string { return string([]byte(d.string(f)
 func (d *decoder) raw(f binaryField) json.RawMessage {
 	from, to := d.span(f)
 	b := d.body[from:to:to]
-	if d.err == nil && !json.Valid(b) {
+	if d.err == nil && !validJSON(b) {
 		d.fail(fmt.Errorf("field %d is not JSON: %.20q", f.num, b))
 	}
 	return b

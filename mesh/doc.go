@@ -13,7 +13,8 @@
 // runtime answers with [AnswerRepair] and [AnswerPage] from a [Source].
 //
 // The files in the order of the data: message.go and row.go have the messages,
-// decode.go and limits.go what is believed of them, directory.go and presence.go
+// wire.go and encode.go how they are written, decode.go, decodebinary.go, valid.go
+// and limits.go what is believed of them, directory.go and presence.go
 // who is there, member.go what is accounted for, heal.go and reading.go how rows
 // change, ended.go and tombs.go how they go, ask.go what is asked, table.go how
 // rows are held, exact.go, population.go, filter.go and query.go what can be
@@ -41,7 +42,8 @@
 //   - Memory is bounded, whatever is sent: see [Limits]. What does not fit is
 //     left out, and the directory says that it is not exact.
 //
-// docs/healing.md has the rules that this rests on. A simulation in the tests
+// docs/wire-internal.md has the messages as they go over the bus, docs/healing.md
+// the rules that this rests on. A simulation in the tests
 // of this package plays random and all short runs against them, and shows for
 // each rule that something breaks without it.
 //

@@ -208,7 +208,7 @@ func appendFlag(b []byte, field protowire.Number, v bool) []byte {
 	return appendNumber(b, field, protowire.EncodeBool(v))
 }
 
-// validText replaces what is not UTF-8, as encoding/json does.
+// validText replaces what is not UTF-8, so that every reader can take it.
 func validText(s string) string {
 	if utf8.ValidString(s) {
 		return s

@@ -3,6 +3,7 @@ package mesh
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -33,23 +34,36 @@ func FuzzDecode(f *testing.F) {
 	} {
 		f.Add(uint8(i), []byte(s))
 	}
+	for _, m := range frames() {
+		b, err := Encode(m.message)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for i, o := range messages() {
+			if reflect.TypeOf(o) == reflect.TypeOf(m.message) {
+				f.Add(uint8(i), b)
+			}
+		}
+	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
 		all := messages()
 		m := all[int(which)%len(all)]
 		if Decode(body, m) != nil {
 			return
 		}
-		out, err := json.Marshal(m)
-		if err != nil {
-			t.Fatalf("write %+v: %v", m, err)
-		}
-		back := messages()[int(which)%len(all)]
-		if err := Decode(out, back); err != nil {
-			t.Fatalf("read %s: %v", out, err)
-		}
-		again, err := json.Marshal(back)
-		if err != nil || string(again) != string(out) {
-			t.Fatalf("got %s, %v, want %s", again, err, out)
+		for _, write := range []func(Message) ([]byte, error){Encode, func(m Message) ([]byte, error) { return json.Marshal(m) }} {
+			out, err := write(m)
+			if err != nil {
+				t.Fatalf("write %+v: %v", m, err)
+			}
+			back := messages()[int(which)%len(all)]
+			if err := Decode(out, back); err != nil {
+				t.Fatalf("read %q: %v", out, err)
+			}
+			again, err := write(back)
+			if err != nil || string(again) != string(out) {
+				t.Fatalf("got %q, %v, want %q", again, err, out)
+			}
 		}
 		d := NewDirectory(DirectoryConfig{})
 		id := Identity{RuntimeID: "r", Component: "C", Name: "A", Epoch: 3, Log: "l"}
@@ -122,4 +136,31 @@ func FuzzField(f *testing.F) {
 			t.Fatalf("%q in %s: got %s, want %s", name, doc, got, want)
 		}
 	})
+}
+
+// FuzzValidJSON compares the check of JSON with that of encoding/json.
+func FuzzValidJSON(f *testing.F) {
+	for _, s := range []string{
+		`{"a":[1,-0.5e+3,"x\u00e9\n",null,true,false,{}]}`, ` [ ] `, `{"a":1,}`, `[1,]`, `01`, `-`, `1.`, `1e`, `"\x"`, "\"\n\"", `nul`, `{"a" 1}`,
+		`[[[[`, ``, `{} {}`, `"\u12"`, `{1:2}`, `--1`, "\xff", "\"\xff\"", `1E-2`, `.5`, `[,1]`, `tru`, `"`, `{"a":}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if got, want := validJSON(b), json.Valid(b); got != want {
+			t.Fatalf("%q: got %v, want %v", b, got, want)
+		}
+	})
+}
+
+// TestValidJSONNesting: what is nested as deep as encoding/json allows is
+// valid, and no deeper.
+func TestValidJSONNesting(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{9999, 10_000, 10_001, 1_000_000} {
+		b := []byte(strings.Repeat("[", n) + strings.Repeat("]", n))
+		if got, want := validJSON(b), json.Valid(b); got != want {
+			t.Errorf("%d levels: got %v, want %v", n, got, want)
+		}
+	}
 }

@@ -14,7 +14,7 @@ import (
 var pureFiles = []string{
 	"answer.go", "ask.go", "decode.go", "decodebinary.go", "directory.go", "encode.go", "ended.go", "exact.go", "filter.go", "heal.go", "limits.go",
 	"member.go", "message.go", "population.go", "presence.go", "query.go", "ranges.go", "reading.go", "row.go", "rules.go",
-	"scan.go", "source.go", "table.go", "tombs.go", "wire.go",
+	"scan.go", "source.go", "table.go", "tombs.go", "valid.go", "wire.go",
 }
 
 var pureImports = []string{
