@@ -73,6 +73,7 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 		{"fanout", `^strangers' p99`, 2},
 		{"notices", `^runtime to directory, no payload$`, 2},
 		{"notices", `^runtime to directory, 3 fields$`, 2},
+		{"notices", `^– in CPU time`, 2},
 		{"directory", `^heap of an instance`, 1},
 		{"directory", `^exact about \d+ instances$`, 1},
 		{"directory", `^– at 1,000 notices/s$`, 1},

@@ -35,7 +35,7 @@ type watcher struct {
 }
 
 // keepRoom is the most notices of which the room is kept for others: a few MB.
-const keepRoom = 16_384
+const keepRoom = 32_768
 
 func (w *watcher) put(n *Notice) {
 	if !w.o.wants(&n.Trace) {

@@ -18,9 +18,15 @@ const (
 	noticesBytes      = 256 << 10
 )
 
+// gather is how long notices gather after others were sent. The first after a
+// pause goes out at once; where many happen, a message for each few of them would
+// cost more than all the rest.
+const gather = time.Millisecond
+
 // publish tells the mesh what happens, many notices in a message, until the
 // attachment or the runtime ends.
 func (a *Attachment) publish(batches iter.Seq2[[]fsm.Notice, error]) {
+	var last time.Time
 	out := map[string]*outgoing{}
 	for name, p := range a.parts {
 		out[name] = &outgoing{p: p, subject: a.bus.subjects.notices(name)}
@@ -43,6 +49,10 @@ func (a *Attachment) publish(batches iter.Seq2[[]fsm.Notice, error]) {
 		for _, o := range out {
 			a.hand(o)
 		}
+		if wait := gather - time.Since(last); wait > 0 {
+			time.Sleep(wait)
+		}
+		last = time.Now()
 	}
 }
 

@@ -216,7 +216,7 @@ func TestDecodeBinaryRefuses(t *testing.T) {
 		"a context that is none": item(appendBytes(nil, rowContext, []byte(`{"a":`))),
 		"text that is none":      item(appendBytes(nil, rowID, []byte("\xff"))),
 		"two events":             item(appendBytes(appendBytes(nil, noticeEvent, nil), noticeEvent, nil)),
-		"an item beyond its end": append(bytes.Clone(head), byte(fieldItems)<<3|2, 2, byte(rowVersion)<<3, 0x80, 1),
+		"an item beyond its end": overlapping(),
 		"too many items":         append(bytes.Clone(head), bytes.Repeat([]byte{byte(fieldItems)<<3 | 2, 0}, maxItems+1)...),
 		"too many in JSON":       []byte(`{"notices":[` + strings.Repeat("{},", maxItems) + `{}]}`),
 	} {
@@ -231,6 +231,16 @@ func TestDecodeBinaryRefuses(t *testing.T) {
 	if err := Decode(append([]byte{formBinary, formNotices}, bytes.Repeat([]byte{byte(fieldItems)<<3 | 2, 0}, maxItems)...), &Notices{}); err != nil {
 		t.Errorf("as many as may be: %v", err)
 	}
+}
+
+// overlapping is a message whose item has a number that ends in the field after
+// it. That field can be read from its second byte on, too.
+func overlapping() []byte {
+	b := []byte{formBinary, formNotices}
+	b = appendBytes(b, fieldItems, []byte{byte(rowVersion) << 3, 0x80})
+	const unknown = 13 << 3 // the tag of a number; and the length of the text
+	text := append([]byte{0, unknown, 0x80, 0}, bytes.Repeat([]byte{unknown, 0}, 50)...)
+	return appendBytes(b, fieldRuntimeID, text)
 }
 
 // TestShortMessagesStaySmall: what 100 bytes become is no more than some
