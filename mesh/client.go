@@ -60,6 +60,9 @@ func NewClient(bus *Bus, o ClientOptions) *Client {
 type Target struct {
 	ID             string
 	Component, Key string
+	// RuntimeID is that of the runtime that has it, where that is known: then
+	// nobody else is asked. It tells apart instances that have one id.
+	RuntimeID string
 }
 
 func (t Target) String() string {
@@ -271,6 +274,9 @@ func (c *Client) toOwner(ctx context.Context, t Target, cmd *Command) (*Outcome,
 const maxOwners = 100_000
 
 func (c *Client) owner(t Target) (string, bool) {
+	if t.RuntimeID != "" {
+		return t.RuntimeID, true
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	owner, ok := c.owners[t]
