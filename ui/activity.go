@@ -2,11 +2,10 @@ package ui
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // How much of what happens is kept.
@@ -16,9 +15,9 @@ const (
 	rateWindow  = 10 // seconds
 )
 
-// An activity keeps what the pages show of the past and the runtime does not
-// keep: the last changes, how many ended, how many a second. It has one
-// goroutine, which stop ends.
+// An activity keeps what the pages show of the past and a directory does not
+// keep: the last changes, what went wrong, how many changes a second. It has
+// one goroutine, which stop ends.
 type activity struct {
 	now    func() time.Time
 	cancel context.CancelFunc
@@ -26,33 +25,33 @@ type activity struct {
 
 	mu      sync.Mutex // guards what follows
 	since   time.Time
-	recent  []fsm.Notice // newest first
-	trouble []fsm.Notice // newest first
-	failed  int          // how many troubles in all
-	missed  int          // notices that were not seen
-	ended   map[place]int
+	recent  []mesh.Told // newest first
+	trouble []mesh.Told // newest first
+	failed  int         // how many troubles in all
+	lost    bool        // that some were not seen
 	perSec  [rateWindow + 1]struct {
 		second int64
 		count  map[[2]string]int
 	}
 }
 
-// A place is a state of a machine of a component.
-type place struct{ component, machine, state string }
-
-// watch begins to follow the runtime.
-func watch(rt Runtime, now func() time.Time) *activity {
-	ctx, cancel := context.WithCancel(context.Background())
-	a := &activity{now: now, cancel: cancel, done: make(chan struct{}), since: now(), ended: map[place]int{}}
+// follow begins to follow the mesh. The context bounds the start only.
+func follow(ctx context.Context, bus Bus, now func() time.Time) (*activity, error) {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a := &activity{now: now, cancel: cancel, done: make(chan struct{}), since: now()}
 	// Notices are kept from this call on, not from the first one taken.
-	notices := rt.Watch(ctx, fsm.WatchOptions{Buffer: 4096})
+	notices, err := bus.Notices(run, "")
+	if err != nil {
+		cancel()
+		return nil, err
+	}
 	go func() {
 		defer close(a.done)
 		for n, err := range notices {
 			a.take(n, err)
 		}
 	}()
-	return a
+	return a, nil
 }
 
 func (a *activity) stop() {
@@ -60,32 +59,33 @@ func (a *activity) stop() {
 	<-a.done
 }
 
-func (a *activity) take(n fsm.Notice, err error) {
+func (a *activity) take(n mesh.Told, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
-		if lagged, ok := errors.AsType[*fsm.Error](err); ok {
-			a.missed += lagged.Count
-		}
+		a.lost = true
 		return
 	}
 	switch n.Kind {
-	case fsm.TraceCreated, fsm.TraceStateChange:
+	case mesh.KindCreated, mesh.KindStateChange:
 		a.recent = pushFront(a.recent, n, recentKept)
 		a.count(n)
-	case fsm.TraceUserCodeError, fsm.TraceCascadeError, fsm.TraceInstanceError, fsm.NoticeDeadLetter,
-		fsm.NoticeDropped, fsm.NoticeQuarantined, fsm.TraceRestoreError:
-		a.trouble = pushFront(a.trouble, n, troubleKept)
-		a.failed++
-	}
-	switch n.Kind {
-	case fsm.TraceDisposed, fsm.TraceInstanceError, fsm.NoticeEntryPointEnded:
-		a.ended[place{n.Component, n.Machine, n.State}]++
+	case mesh.KindHookError, mesh.KindDeadLetter, mesh.KindQuarantined, mesh.KindFenced:
+		a.fail(n)
+	case mesh.KindCompleted:
+		if n.Error != "" {
+			a.fail(n)
+		}
 	}
 }
 
+func (a *activity) fail(n mesh.Told) {
+	a.trouble = pushFront(a.trouble, n, troubleKept)
+	a.failed++
+}
+
 // count counts a change in its second.
-func (a *activity) count(n fsm.Notice) {
+func (a *activity) count(n mesh.Told) {
 	s := a.now().Unix()
 	slot := &a.perSec[s%int64(len(a.perSec))]
 	if slot.second != s {
@@ -94,9 +94,9 @@ func (a *activity) count(n fsm.Notice) {
 	slot.count[[2]string{n.Component, n.Machine}]++
 }
 
-func pushFront(list []fsm.Notice, n fsm.Notice, limit int) []fsm.Notice {
+func pushFront(list []mesh.Told, n mesh.Told, limit int) []mesh.Told {
 	if len(list) < limit {
-		list = append(list, fsm.Notice{})
+		list = append(list, mesh.Told{})
 	}
 	copy(list[1:], list)
 	list[0] = n
@@ -106,21 +106,18 @@ func pushFront(list []fsm.Notice, n fsm.Notice, limit int) []fsm.Notice {
 // A past is a copy of what was kept.
 type past struct {
 	since           time.Time
-	recent, trouble []fsm.Notice
-	failed, missed  int
-	ended           map[place]int
+	recent, trouble []mesh.Told
+	failed          int
+	lost            bool
 	rates           map[[2]string]float64 // changes a second, by component and machine
 }
 
 func (a *activity) past() past {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := past{since: a.since, failed: a.failed, missed: a.missed, ended: map[place]int{}, rates: map[[2]string]float64{}}
+	p := past{since: a.since, failed: a.failed, lost: a.lost, rates: map[[2]string]float64{}}
 	p.recent = append(p.recent, a.recent...)
 	p.trouble = append(p.trouble, a.trouble...)
-	for k, n := range a.ended {
-		p.ended[k] = n
-	}
 	now := a.now()
 	// The second that has just begun is left out; at the start there are
 	// fewer full ones.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // A createView is the form that makes an instance. Without a machine it is the
@@ -20,7 +21,6 @@ type createView struct {
 	key, state, data   string
 	states             []optionView
 	fields             []fieldView
-	faults             []fsm.ContextFault
 	outcome            *outcome
 }
 
@@ -30,27 +30,23 @@ type fieldView struct {
 	required                 bool
 }
 
-func (d *Dashboard) createForm(w http.ResponseWriter, r *http.Request) {
-	if setTheme(w, r) {
-		return
-	}
+func (d *Dashboard) createForm(r *http.Request) page {
 	q := r.URL.Query()
-	component, name := q.Get("component"), q.Get("machine")
-	if name == "" {
-		d.show(w, r, http.StatusOK, createPage(d.chooseView(r, component)))
-		return
+	fl := d.read(nil)
+	if q.Get("machine") == "" {
+		return page{http.StatusOK, createPage(chooseOf(d.frame(r, fl, "Create an instance", "create", none), q.Get("component")))}
 	}
-	component, m := d.machineOf(w, r, component, name)
-	if m == nil {
-		return
+	m, other := d.machineOf(r, fl, q.Get("component"), q.Get("machine"))
+	if other != nil {
+		return *other
 	}
-	v := d.createView(r, component, m)
-	v.data = indented(exampleOf(m))
-	d.show(w, r, http.StatusOK, createPage(v))
+	v := createOf(d.frame(r, fl, "Create "+m.name, "create", none), m)
+	v.data = indented(exampleOf(m.def))
+	return page{http.StatusOK, createPage(v)}
 }
 
-func (d *Dashboard) chooseView(r *http.Request, component string) createView {
-	v := createView{frame: d.frame(r, "Create an instance", "create")}
+func chooseOf(f frame, component string) createView {
+	v := createView{frame: f}
 	for _, c := range v.nav {
 		if component != "" && c.name != component {
 			continue
@@ -65,13 +61,16 @@ func (d *Dashboard) chooseView(r *http.Request, component string) createView {
 	return v
 }
 
-func (d *Dashboard) createView(r *http.Request, component string, m *fsm.Machine) createView {
-	v := createView{frame: d.frame(r, "Create "+m.Name, "create"), component: component, machine: m.Name}
+func createOf(f frame, m *machine) createView {
+	v := createView{frame: f, component: m.component, machine: m.name}
 	// While somebody fills in a form nothing of the page moves.
 	v.live = false
-	v.fields = fieldsIn(m.ContextSchema, "")
-	for _, s := range m.States {
-		if s.Type != "final" && s.Type != "error" && s.Name != m.InitialState {
+	if m.def == nil {
+		return v
+	}
+	v.fields = fieldsIn(m.def.ContextSchema, "")
+	for _, s := range m.def.States {
+		if s.Type != "final" && s.Type != "error" && s.Name != m.def.InitialState {
 			v.states = append(v.states, optionView{label: s.Name, value: s.Name})
 		}
 	}
@@ -133,6 +132,9 @@ func rulesOf(f fsm.Field) string {
 // value for what else is required.
 func exampleOf(m *fsm.Machine) map[string]any {
 	out := map[string]any{}
+	if m == nil {
+		return out
+	}
 	for name, f := range m.ContextSchema {
 		switch {
 		case f.Default != nil:
@@ -167,52 +169,49 @@ func emptyOf(kind string) any {
 // shown at once, with the form as it was filled in.
 func (d *Dashboard) create(w http.ResponseWriter, r *http.Request) {
 	if err := readForm(r); err != nil {
-		d.badForm(w, r, err)
+		d.show(w, r, d.badForm(r, err))
 		return
 	}
-	f := r.PostForm
-	component, m := d.machineOf(w, r, f.Get("component"), f.Get("machine"))
-	if m == nil {
+	f, fl := r.PostForm, d.read(nil)
+	m, other := d.machineOf(r, fl, f.Get("component"), f.Get("machine"))
+	if other != nil {
+		d.show(w, r, *other)
 		return
 	}
-	v := d.createView(r, component, m)
+	v := createOf(d.frame(r, fl, "Create "+m.name, "create", none), m)
 	v.self = href("create", "component", v.component, "machine", v.machine)
 	v.key, v.state, v.data = strings.TrimSpace(f.Get("key")), f.Get("state"), f.Get("data")
 	for i := range v.states {
 		v.states[i].selected = v.states[i].value == v.state
 	}
+	refuse := func(status int, o outcome) {
+		v.outcome = &o
+		d.show(w, r, page{status, createPage(v)})
+	}
 	data, err := readObject(v.data)
 	if err != nil {
-		v.outcome = &outcome{heading: "Not created: the data is not a JSON object", lines: []string{sentence(err.Error()) + "."}}
-		d.show(w, r, http.StatusBadRequest, createPage(v))
+		refuse(http.StatusBadRequest, outcome{heading: "Not created: the data is not a JSON object", lines: []string{sentence(err.Error()) + "."}})
 		return
 	}
-	if v.faults = m.CheckContext(data); len(v.faults) > 0 {
-		v.outcome = &outcome{heading: "Not created: the data does not fit the schema", lines: faultLines(v.faults)}
-		d.show(w, r, http.StatusUnprocessableEntity, createPage(v))
-		return
-	}
-	in, err := d.config.Runtime.Create(r.Context(), m.Name, data, v.createOptions()...)
-	if err != nil {
-		v.outcome = &outcome{heading: "Not created", lines: []string{sentence(err.Error()) + "."}}
-		if e, ok := errors.AsType[*fsm.Error](err); ok && (e.Code == fsm.CodeKeyExists || e.Code == fsm.CodeSingletonExists) {
-			v.outcome.refused = true
+	if m.def != nil {
+		if faults := m.def.CheckContext(data); len(faults) > 0 {
+			refuse(http.StatusUnprocessableEntity, outcome{heading: "Not created: the data does not fit the schema", lines: faultLines(faults)})
+			return
 		}
-		d.show(w, r, httpStatus(err), createPage(v))
+	}
+	out, err := d.config.Client.Create(r.Context(), m.component, m.name, data, mesh.CreateOptions{Key: v.key, State: v.state})
+	if err != nil {
+		o := outcome{heading: "Not created", lines: []string{sentence(err.Error()) + "."}}
+		switch {
+		case errors.Is(err, mesh.ErrNoAnswer):
+			o.heading = "It is not known whether it was created"
+		case errors.Is(err, fsm.ErrKeyExists), errors.Is(err, fsm.ErrSingletonExists):
+			o.refused = true
+		}
+		refuse(httpStatus(err), o)
 		return
 	}
-	redirect(w, href("instance", "id", in.ID(), "done", "1"))
-}
-
-func (v *createView) createOptions() []fsm.CreateOption {
-	opts := []fsm.CreateOption{fsm.WithComponent(v.component)}
-	if v.key != "" {
-		opts = append(opts, fsm.WithKey(v.key))
-	}
-	if v.state != "" {
-		opts = append(opts, fsm.InState(v.state))
-	}
-	return opts
+	redirect(w, d.shown(r.Context(), out, "instance", "id", out.Instance, "component", m.component))
 }
 
 func faultLines(faults []fsm.ContextFault) []string {

@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -8,15 +10,15 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/a-h/templ"
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // A frame is what all pages show around their content.
 type frame struct {
 	title   string
 	active  string // the entry of the navigation that is this page
-	runtime string
+	mesh    string
 	version string
 	theme   string // "light", "dark", or "" for the system's
 	now     time.Time
@@ -25,6 +27,9 @@ type frame struct {
 	query   string // what was searched for
 	nav     []navComponent
 	total   int // instances in motion
+	hosts   int // runtimes that are live
+	away    bool
+	inexact []inexactView
 }
 
 type navComponent struct {
@@ -41,23 +46,31 @@ type navMachine struct {
 // a badge is a state as it is shown: its kind decides shape and colour.
 type badge struct{ name, kind string }
 
-func (d *Dashboard) frame(r *http.Request, title, active string) frame {
+// frame makes what is around a page. about says which runtimes the page is
+// about; nil is all.
+func (d *Dashboard) frame(r *http.Request, fl *fleet, title, active string, about func(*member) bool) frame {
 	f := frame{
-		title: title, active: active, runtime: d.config.Runtime.Name(), version: d.config.Version,
-		theme: themeOf(r), now: d.config.Now(), live: r.URL.Query().Get("live") != "off", self: selfOf(r),
+		title: title, active: active, mesh: fl.mesh, version: d.config.Version, away: !fl.connected,
+		theme: themeOf(r), now: fl.now, live: r.URL.Query().Get("live") != "off", self: selfOf(r),
+		inexact: fl.inexact(about),
 	}
 	q := r.URL.Query()
-	for _, c := range d.config.Runtime.Components() {
-		nc := navComponent{name: c.Name, version: c.Version}
-		for _, m := range c.StateMachines {
-			n := sum(d.population(c.Name, m.Name))
+	for _, c := range fl.components {
+		nc := navComponent{name: c.name, version: c.version}
+		for _, m := range c.machines {
+			n := inMotion(m.count)
 			f.total += n
 			nc.machines = append(nc.machines, navMachine{
-				name: m.Name, href: href("machine", "component", c.Name, "machine", m.Name), count: n,
-				active: active == "machine" && q.Get("component") == c.Name && q.Get("machine") == m.Name,
+				name: m.name, href: href("machine", "component", c.name, "machine", m.name), count: n,
+				active: active == "machine" && q.Get("component") == c.name && q.Get("machine") == m.name,
 			})
 		}
 		f.nav = append(f.nav, nc)
+	}
+	for i := range fl.runtimes {
+		if fl.runtimes[i].Status == mesh.Live {
+			f.hosts++
+		}
 	}
 	return f
 }
@@ -71,6 +84,7 @@ func selfOf(r *http.Request) string {
 	q.Del("live")
 	q.Del("theme")
 	q.Del("done")
+	q.Del("behind")
 	if len(q) == 0 {
 		return page
 	}
@@ -111,9 +125,9 @@ func setTheme(w http.ResponseWriter, r *http.Request) bool {
 
 // show renders a page as a whole before anything of it is sent, so that an
 // error can still be one.
-func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, status int, page templ.Component) {
+func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, p page) {
 	var b strings.Builder
-	if err := page.Render(r.Context(), &b); err != nil {
+	if err := p.body.Render(r.Context(), &b); err != nil {
 		if r.Context().Err() == nil {
 			d.config.Logger.Error("page not shown", "path", r.URL.Path, "error", err)
 		}
@@ -123,7 +137,7 @@ func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, status int, pag
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	w.WriteHeader(p.status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write([]byte(b.String())) // the reader may have gone
 	}
@@ -137,20 +151,29 @@ type problemView struct {
 	text    string
 }
 
-// problem shows why a request gets nothing else.
-func (d *Dashboard) problem(w http.ResponseWriter, r *http.Request, status int, heading, text string) {
-	f := d.frame(r, heading, "")
+// problem says why a request gets nothing else.
+func (d *Dashboard) problem(r *http.Request, status int, heading, text string) page {
+	f := d.frame(r, d.read(nil), heading, "", none)
 	f.live = false
-	d.show(w, r, status, problemPage(problemView{f, status, heading, text}))
+	return page{status, problemPage(problemView{f, status, heading, text})}
 }
 
-// fail shows the error of a call of the runtime.
-func (d *Dashboard) fail(w http.ResponseWriter, r *http.Request, err error) {
-	d.problem(w, r, httpStatus(err), sentence(err.Error()), "")
+// none is for pages that are about no runtime.
+func none(*member) bool { return false }
+
+// fail shows the error of a command.
+func (d *Dashboard) fail(r *http.Request, err error) page {
+	return d.problem(r, httpStatus(err), sentence(err.Error()), "")
 }
 
 // httpStatus is the one table from codes to statuses.
 func httpStatus(err error) int {
+	if errors.Is(err, mesh.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) {
+		return http.StatusGatewayTimeout
+	}
+	if _, silent := errors.AsType[*mesh.MissingError](err); silent {
+		return http.StatusGatewayTimeout
+	}
 	switch fsm.ErrorCode(err) {
 	case fsm.CodeUnknownComponent, fsm.CodeUnknownMachine, fsm.CodeUnknownInstance:
 		return http.StatusNotFound
@@ -178,16 +201,6 @@ func sentence(s string) string {
 	return string(unicode.ToUpper(first)) + s[n:]
 }
 
-// population counts the instances in motion; a machine that is not there has
-// none.
-func (d *Dashboard) population(component, machine string) map[string]int {
-	p, err := d.config.Runtime.Population(component, machine)
-	if err != nil {
-		return map[string]int{}
-	}
-	return p
-}
-
 func sum(m map[string]int) int {
 	n := 0
 	for _, v := range m {
@@ -209,7 +222,3 @@ func kindOf(m *fsm.Machine, state string) string {
 }
 
 func badgeOf(m *fsm.Machine, state string) badge { return badge{state, kindOf(m, state)} }
-
-func (d *Dashboard) find(component, machine string) *fsm.Machine {
-	return d.machines[[2]string{component, machine}]
-}

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// maxBody bounds what is read of a request.
-const maxBody = 2 << 20
+// maxBody bounds what is read of a request. What is in it has to fit into one
+// message of the mesh, which has a megabyte.
+const maxBody = 900 << 10
 
 // policy lets a page load what this server has, and nothing else run or load.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; " +
@@ -21,7 +22,7 @@ const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect
 func (d *Dashboard) guard(next http.Handler) http.Handler {
 	origin := http.NewCrossOriginProtection()
 	origin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d.problem(w, r, http.StatusForbidden, "Refused: this came from another site", "Open the page here and send the form from it.")
+		d.show(w, r, d.problem(r, http.StatusForbidden, "Refused: this came from another site", "Open the page here and send the form from it."))
 	}))
 	next = origin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,9 +1,11 @@
 package ui
 
 import (
-	"errors"
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,34 +14,46 @@ import (
 	"github.com/a-h/templ"
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/diagram"
-	"github.com/fsmesh/fsmesh/internal/jsonobject"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // An instanceView answers: what is it waiting for, what can be done now, how
 // did it get here?
 type instanceView struct {
 	frame
-	in         *fsm.Instance
+	id         string
 	name       string
 	state      badge
+	status     string
+	version    uint64
 	machine    string
 	component  string
+	runtime    string
+	target     []hiddenView // what forms say of whom they are for
 	machineURL string
 	ended      bool
+	away       string // why nothing can be sent, "" if it can
+	updated    time.Time
 	unchanged  string
+	created    time.Time
 	age        string
 	parent     string
 	parentHref string
 	events     []eventView
 	refused    []refusedView
+	unknown    bool // its definition is not known
 	timers     []timerView
 	data       fsm.Data
 	context    *fsm.Data // of a machine with a public member
 	diagram    templ.Component
 	history    []recordView
-	earlier    bool // there are records before the first one shown
+	earlier    bool   // there are records before the first one shown
+	noHistory  string // why there is none
 	outcome    *outcome
 }
+
+// A hiddenView is a field of a form that nobody sees.
+type hiddenView struct{ name, value string }
 
 // An eventView is an event that the instance accepts, with where it leads.
 type eventView struct {
@@ -84,93 +98,171 @@ type recordView struct {
 	changes  string
 }
 
-// An outcome is the answer to a command.
-type outcome struct {
-	ok      bool
-	refused bool // by the machine; else something is wrong
-	heading string
-	lines   []string
+func (d *Dashboard) instance(r *http.Request) page {
+	q := r.URL.Query()
+	fl, in, other := d.locate(r, q)
+	if other != nil {
+		return *other
+	}
+	v := d.instanceView(r, fl, in)
+	if done, err := strconv.ParseUint(q.Get("done"), 10, 64); err == nil {
+		if v.outcome = v.done(done); v.outcome == nil && q.Get("behind") != "" && in.Version < done {
+			v.outcome = behind(done)
+		}
+	}
+	return page{http.StatusOK, instancePage(v)}
 }
 
-func (d *Dashboard) instance(w http.ResponseWriter, r *http.Request) {
-	if setTheme(w, r) {
-		return
+// locate finds the instance that a request names, or makes the page that says
+// why there is none to show: nobody has it, or several do.
+func (d *Dashboard) locate(r *http.Request, q url.Values) (*fleet, *mesh.Instance, *page) {
+	id := q.Get("id")
+	var found []mesh.Instance
+	fl := d.read(func(dir *mesh.Directory) { found = dir.Find(id) })
+	found = slices.DeleteFunc(found, func(in mesh.Instance) bool { return !meant(&in, q) })
+	switch len(found) {
+	case 1:
+		return fl, &found[0], nil
+	case 0:
+		if in := d.ask(r.Context(), mesh.Target{ID: id, Component: q.Get("component")}); in != nil && meant(in, q) {
+			return fl, in, nil
+		}
+		p := d.noInstance(r, id)
+		return nil, nil, &p
 	}
-	id := r.URL.Query().Get("id")
-	in, err := d.config.Runtime.Get(id)
+	v := twinsView{frame: d.frame(r, fl, "Instances of id "+shortID(id), "instances", nil), id: id, rows: rowsOf(fl, mesh.Selected{Instances: found, Total: len(found)})}
+	for i := range found {
+		v.rows.rows[i].href = addressOf(&found[i], true)
+	}
+	v.rows.names = true
+	return nil, nil, &page{http.StatusOK, twinsPage(v)}
+}
+
+// A twinsView says that several runtimes have an instance of one id.
+type twinsView struct {
+	frame
+	id   string
+	rows rowsView
+}
+
+// meant reports whether an instance is one of those that a request names.
+func meant(in *mesh.Instance, q url.Values) bool {
+	for value, want := range map[*string]string{&in.Component: q.Get("component"), &in.Name: q.Get("runtime"), &in.RuntimeID: q.Get("runtimeId")} {
+		if want != "" && *value != want {
+			return false
+		}
+	}
+	return true
+}
+
+// askTime bounds a question to a runtime about what the view does not know.
+const askTime = 2 * time.Second
+
+// ask gets an instance from who has it, nil if nobody says so.
+func (d *Dashboard) ask(ctx context.Context, t mesh.Target) *mesh.Instance {
+	if t.ID == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	out, err := d.config.Client.Get(ctx, t)
+	if err != nil || out.Row == nil {
+		return nil
+	}
+	in := &mesh.Instance{Row: *out.Row, RuntimeID: out.RuntimeID, Component: out.Component}
+	d.config.View.Read(func(dir *mesh.Directory) {
+		if i, ok := dir.Runtime(out.RuntimeID, d.config.Now()); ok {
+			in.Name = i.Name
+		}
+	})
+	return in
+}
+
+func (d *Dashboard) noInstance(r *http.Request, id string) page {
+	return d.problem(r, http.StatusNotFound, "No instance "+strconv.Quote(id),
+		"Ids are looked up exactly. No runtime on the mesh has it; it may have ended: those that ended are remembered for a while only.")
+}
+
+// instanceView makes all that the page shows.
+func (d *Dashboard) instanceView(r *http.Request, fl *fleet, in *mesh.Instance) instanceView {
+	m := fl.definitionOf(in.RuntimeID, in.Machine)
+	name := fullName(in.Machine, in.Key, in.ID)
+	v := instanceOf(d.frame(r, fl, name, "instance", func(m *member) bool { return m.RuntimeID == in.RuntimeID }), fl, in, m)
+	if r.URL.Query().Get("runtimeId") != "" || r.PostForm.Get("runtimeId") != "" {
+		v.target = append(v.target, hiddenView{"runtimeId", in.RuntimeID})
+	}
+	records, err := d.histories.read(r.Context(), d.config.Client, in)
 	if err != nil {
-		d.noInstance(w, r, id, err)
-		return
+		v.noHistory = "The runtime did not give it: " + oneLine(err.Error()) + "."
 	}
-	v := d.instanceView(r, in)
-	if done, err := strconv.ParseUint(r.URL.Query().Get("done"), 10, 64); err == nil {
-		v.outcome = v.done(done)
-	}
-	d.show(w, r, http.StatusOK, instancePage(v))
-}
-
-func (d *Dashboard) noInstance(w http.ResponseWriter, r *http.Request, id string, err error) {
-	if !errors.Is(err, fsm.ErrUnknownInstance) {
-		d.fail(w, r, err)
-		return
-	}
-	d.problem(w, r, http.StatusNotFound, "No instance "+strconv.Quote(id),
-		"Ids are looked up exactly. It may have ended: without a store only the last ones that ended are remembered.")
-}
-
-// instanceView reads all that the page shows.
-func (d *Dashboard) instanceView(r *http.Request, in *fsm.Instance) instanceView {
-	m := d.find(in.Component(), in.Machine())
-	v := instanceView{
-		frame: d.frame(r, fullName(in.Machine(), in.Key(), in.ID()), "instance"), in: in,
-		name: fullName(in.Machine(), in.Key(), in.ID()), state: badge{in.State(), in.StateType()},
-		machine: in.Machine(), component: in.Component(),
-		machineURL: href("machine", "component", in.Component(), "machine", in.Machine()),
-		ended:      in.Status() != fsm.StatusActive, parent: in.Parent(), data: in.Data(),
-	}
-	v.unchanged, v.age = ago(v.now, in.UpdatedAt()), ago(v.now, in.CreatedAt())
-	if v.parent != "" {
-		v.parentHref = href("instance", "id", v.parent)
-	}
-	if _, public := in.PublicMember(); public {
-		ctx := in.Context()
-		v.context = &ctx
-	}
-	v.events, v.refused = eventsOf(m, in)
-	v.timers = timersOf(m, in, v.now)
-	v.history, v.earlier = d.history(r, m, in.ID())
-	v.diagram = d.drawing(r.Context(), m, diagram.SVGOptions{Current: in.State(), Embed: true})
+	v.history, v.earlier = historyOf(m, records)
+	v.diagram = d.drawing(r.Context(), m, diagram.SVGOptions{Current: in.State, Embed: true})
 	return v
 }
 
-// eventsOf lists what the instance accepts, and what others of its machine do.
-func eventsOf(m *fsm.Machine, in *fsm.Instance) (accepted []eventView, refused []refusedView) {
-	for _, name := range in.Accepts() {
-		ev := eventView{name: name, payload: "{}"}
-		for _, t := range m.Transitions {
-			if t.From == in.State() && t.Event == name {
-				lead := leadOf(m, t)
-				ev.ends = ev.ends || !lead.stays && (lead.to.kind == "final" || lead.to.kind == "error")
-				ev.leads = append(ev.leads, lead)
-			}
-		}
-		accepted = append(accepted, ev)
+// instanceOf is what a row tells.
+func instanceOf(f frame, fl *fleet, in *mesh.Instance, m *fsm.Machine) instanceView {
+	v := instanceView{
+		frame: f, id: in.ID, name: fullName(in.Machine, in.Key, in.ID), state: badgeOf(m, in.State), status: string(in.Status),
+		version: in.Version, machine: in.Machine, component: in.Component, runtime: in.Name,
+		target:     []hiddenView{{"id", in.ID}, {"component", in.Component}, {"runtime", in.Name}},
+		machineURL: href("machine", "component", in.Component, "machine", in.Machine),
+		ended:      in.Status != "" && in.Status != mesh.Active, parent: in.Parent, data: dataOf(in), unknown: m == nil,
+		updated: time.UnixMilli(in.UpdatedAt), created: time.UnixMilli(in.CreatedAt),
 	}
-	var names []string
-	in2 := map[string][]string{}
+	v.unchanged, v.age = ago(fl.now, v.updated), ago(fl.now, v.created)
+	if v.status == "" {
+		v.status = string(mesh.Active)
+	}
+	if v.parent != "" {
+		v.parentHref = href("instance", "id", v.parent, "component", in.Component)
+	}
+	if len(in.PublicMember) > 0 {
+		ctx := readData(in.Context)
+		v.context = &ctx
+	}
+	if in.Stale && !v.ended {
+		v.away = "Its runtime " + in.Name + " is not there: what is shown is how it was last heard, and nothing can be sent."
+	}
+	if m != nil && !v.ended {
+		v.events, v.refused = eventsOf(m, in.State)
+		v.timers = timersOf(m, in, fl.now)
+	}
+	return v
+}
+
+// eventsOf lists what is accepted in a state, and what only in others.
+func eventsOf(m *fsm.Machine, state string) (accepted []eventView, refused []refusedView) {
+	at := map[string]int{}
 	for _, t := range m.Transitions {
-		if slices.Contains(in.Accepts(), t.Event) {
+		if t.From != state {
 			continue
 		}
-		if in2[t.Event] == nil {
+		i, ok := at[t.Event]
+		if !ok {
+			i = len(accepted)
+			at[t.Event] = i
+			accepted = append(accepted, eventView{name: t.Event, payload: "{}"})
+		}
+		lead := leadOf(m, t)
+		accepted[i].ends = accepted[i].ends || !lead.stays && (lead.to.kind == "final" || lead.to.kind == "error")
+		accepted[i].leads = append(accepted[i].leads, lead)
+	}
+	var names []string
+	elsewhere := map[string][]string{}
+	for _, t := range m.Transitions {
+		if _, ok := at[t.Event]; ok {
+			continue
+		}
+		if elsewhere[t.Event] == nil {
 			names = append(names, t.Event)
 		}
-		if !slices.Contains(in2[t.Event], t.From) {
-			in2[t.Event] = append(in2[t.Event], t.From)
+		if !slices.Contains(elsewhere[t.Event], t.From) {
+			elsewhere[t.Event] = append(elsewhere[t.Event], t.From)
 		}
 	}
 	for _, n := range names {
-		refused = append(refused, refusedView{n, strings.Join(in2[n], ", ")})
+		refused = append(refused, refusedView{n, strings.Join(elsewhere[n], ", ")})
 	}
 	return accepted, refused
 }
@@ -191,44 +283,48 @@ func leadOf(m *fsm.Machine, t fsm.Transition) leadView {
 	return l
 }
 
-func timersOf(m *fsm.Machine, in *fsm.Instance, now time.Time) []timerView {
+// timersOf reads the running timers. They come from outside: what can't be read
+// is left out.
+func timersOf(m *fsm.Machine, in *mesh.Instance, now time.Time) []timerView {
+	var timers []struct {
+		Event       string `json:"event"`
+		TotalMs     int64  `json:"totalMs"`
+		RemainingMs int64  `json:"remainingMs"`
+		TargetState string `json:"targetState"`
+		Due         int64  `json:"due"`
+	}
+	if json.Unmarshal(in.PendingTimeouts, &timers) != nil {
+		return nil
+	}
 	var out []timerView
-	for _, t := range in.Timers() {
-		left := max(t.Due.Sub(now), 0)
+	for _, t := range timers {
+		due, total := time.UnixMilli(t.Due), time.Duration(t.TotalMs)*time.Millisecond
+		if t.Due == 0 {
+			due = time.UnixMilli(in.UpdatedAt + t.RemainingMs)
+		}
+		left := max(due.Sub(now), 0)
 		share := 100.0
-		if t.Total > 0 {
-			share = min(100*float64(t.Total-left)/float64(t.Total), 100)
+		if total > 0 {
+			share = min(max(100*float64(total-left)/float64(total), 0), 100)
 		}
 		out = append(out, timerView{
-			event: t.Event, to: badgeOf(m, t.TargetState), left: span(left), total: span(t.Total), due: t.Due,
+			event: t.Event, to: badgeOf(m, t.TargetState), left: span(left), total: span(total), due: due,
 			gone: fmt.Sprintf("%.0f %%", share), gonePart: fmt.Sprintf("%.2f%%", share), remains: fmt.Sprintf("%.2f%%", 100-share),
 		})
 	}
 	return out
 }
 
-// maxHistory bounds the records that a page shows: the last ones.
-const maxHistory = 200
-
-// history reads the records of an instance, newest first.
-func (d *Dashboard) history(r *http.Request, m *fsm.Machine, id string) (out []recordView, earlier bool) {
-	var records []*fsm.Record
-	for rec, err := range d.config.Runtime.History(r.Context(), id) {
-		if err != nil {
-			d.config.Logger.Error("history not read", "instance", id, "error", err)
-			break
-		}
-		records = append(records, rec)
-	}
-	earlier = len(records) > maxHistory || len(records) > 0 && records[0].Version > 1
-	for i := len(records) - 1; i >= max(0, len(records)-maxHistory); i-- {
+// historyOf shows records, newest first.
+func historyOf(m *fsm.Machine, records []*fsm.Record) (out []recordView, earlier bool) {
+	for i, rec := range slices.Backward(records) {
 		var before *fsm.Record
 		if i > 0 {
 			before = records[i-1]
 		}
-		out = append(out, recordOf(m, records[i], before))
+		out = append(out, recordOf(m, rec, before))
 	}
-	return out, earlier
+	return out, len(records) > 0 && records[0].Version > 1
 }
 
 func recordOf(m *fsm.Machine, rec, before *fsm.Record) recordView {
@@ -275,7 +371,7 @@ func changes(before, after fsm.Data) string {
 // done says what the record of a version stored, if it is in the history: the
 // address may be old, or made up.
 func (v *instanceView) done(version uint64) *outcome {
-	who := v.machine + " " + nameOf(v.in.Key(), v.in.ID())
+	who := v.machine + " " + strings.TrimPrefix(v.name, v.machine+" ")
 	for _, r := range v.history {
 		if r.version != version {
 			continue
@@ -287,96 +383,10 @@ func (v *instanceView) done(version uint64) *outcome {
 			return &outcome{ok: true, heading: fmt.Sprintf("%s took %s and stays in %s", who, r.event, r.to.name), lines: []string{fmt.Sprintf("Stored as record %d.", version)}}
 		}
 		o := &outcome{ok: true, heading: fmt.Sprintf("%s went to %s", who, r.to.name), lines: []string{fmt.Sprintf("%s is stored as record %d, from %s.", r.event, version, r.from.name)}}
-		if v.in.Version() > version {
-			o.lines = append(o.lines, fmt.Sprintf("It has moved on since, to version %d.", v.in.Version()))
+		if v.version > version {
+			o.lines = append(o.lines, fmt.Sprintf("It has moved on since, to version %d.", v.version))
 		}
 		return o
 	}
 	return nil
-}
-
-// send sends the event of a form, and leads to the page that shows what it
-// did. Refused, the page says so at once and keeps what was entered.
-func (d *Dashboard) send(w http.ResponseWriter, r *http.Request) {
-	if err := readForm(r); err != nil {
-		d.badForm(w, r, err)
-		return
-	}
-	id, name, text := r.PostForm.Get("id"), r.PostForm.Get("event"), r.PostForm.Get("payload")
-	in, err := d.config.Runtime.Get(id)
-	if err != nil {
-		d.noInstance(w, r, id, err)
-		return
-	}
-	payload, err := readObject(text)
-	if err != nil {
-		o := outcome{heading: name + " was not sent: its payload is not a JSON object", lines: []string{sentence(err.Error()) + "."}}
-		d.answer(w, r, in, http.StatusBadRequest, name, text, o)
-		return
-	}
-	var opts []fsm.SendOption
-	if seen, err := strconv.ParseUint(r.PostForm.Get("version"), 10, 64); err == nil {
-		opts = append(opts, fsm.IfVersion(seen))
-	}
-	res, err := d.config.Runtime.Send(r.Context(), id, fsm.Event{Type: name, Payload: payload}, opts...)
-	if err == nil {
-		redirect(w, href("instance", "id", id, "done", strconv.FormatUint(res.Version, 10)))
-		return
-	}
-	if now, getErr := d.config.Runtime.Get(id); getErr == nil {
-		in = now
-	}
-	d.answer(w, r, in, httpStatus(err), name, text, refusal(in, name, err))
-}
-
-func (d *Dashboard) badForm(w http.ResponseWriter, r *http.Request, err error) {
-	status := http.StatusBadRequest
-	if e, ok := errors.AsType[*formError](err); ok {
-		status = e.status
-	}
-	d.problem(w, r, status, "The form was not taken", sentence(err.Error())+".")
-}
-
-// answer shows an instance with the answer to a command that did nothing.
-func (d *Dashboard) answer(w http.ResponseWriter, r *http.Request, in *fsm.Instance, status int, event, payload string, o outcome) {
-	v := d.instanceView(r, in)
-	// The address is that of a form: it must not be asked for again.
-	v.live, v.self = false, href("instance", "id", in.ID())
-	for i := range v.events {
-		if v.events[i].name == event {
-			v.events[i].open, v.events[i].payload = true, payload
-		}
-	}
-	v.outcome = &o
-	d.show(w, r, status, instancePage(v))
-}
-
-// refusal puts the error of a send into words.
-func refusal(in *fsm.Instance, event string, err error) outcome {
-	who := in.Machine() + " " + nameOf(in.Key(), in.ID())
-	e, _ := errors.AsType[*fsm.Error](err)
-	switch fsm.ErrorCode(err) {
-	case fsm.CodeEventIgnored:
-		accepted := "nothing"
-		if len(e.Accepted) > 0 {
-			accepted = strings.Join(e.Accepted, ", ")
-		}
-		return outcome{refused: true, heading: fmt.Sprintf("%s ignored %s in state %s", who, event, e.State),
-			lines: []string{"Nothing was stored. Accepted now: " + accepted + "."}}
-	case fsm.CodeVersionMoved:
-		return outcome{refused: true, heading: fmt.Sprintf("%s was not sent: %s has moved on", event, who),
-			lines: []string{fmt.Sprintf("It is at version %d now, in state %s. This page shows it as it is now.", e.Version, e.State)}}
-	case fsm.CodeInstanceEnded, fsm.CodeInstanceInactive:
-		return outcome{refused: true, heading: fmt.Sprintf("%s was not sent: %s has ended", event, who), lines: []string{"It takes no more events."}}
-	}
-	return outcome{heading: event + " was not taken", lines: []string{sentence(err.Error()) + "."}}
-}
-
-// readObject reads the JSON object of a text field; an empty field is an empty
-// object.
-func readObject(text string) (map[string]any, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	return jsonobject.Read(text)
 }

@@ -1,21 +1,26 @@
 package ui
 
 import (
+	"encoding/json"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // An instancesView answers: which ones exactly?
 type instancesView struct {
 	frame
 	component, machine, state string
-	sort                      string
+	runtime                   string
+	sort, ended               string
+	far                       bool // further than is looked
 	rows                      rowsView
+	components                []optionView
+	runtimes                  []optionView
 	machines                  []optionView
 	states                    []optionView
 	chips                     []chipView
@@ -35,11 +40,16 @@ type chipView struct{ name, value, without string }
 type rowsView struct {
 	rows  []rowView
 	total int // that match, of which rows are a part
+	// names says that the runtime has to be told: it is not the same for all
+	// that there could be.
+	names bool
 }
 
 type rowView struct {
 	name, href string
 	component  string
+	runtime    string
+	stale      bool
 	machine    string
 	state      badge
 	version    uint64
@@ -49,51 +59,53 @@ type rowView struct {
 	fields     string
 }
 
-// A rowsQuery says which instances a table shows.
-type rowsQuery struct {
-	component, machine, state, text string
-	oldest                          bool // longest unchanged first, not newest first
-	skip, size                      int
-}
-
 // pageSize is the number of rows of the list.
 const pageSize = 25
 
-// rows reads the runtime's table. It keeps pointers only, so a large table
-// costs 8 bytes an instance, for the time of the request.
-func (d *Dashboard) rows(q rowsQuery) rowsView {
-	var found []*fsm.Instance
-	for in := range d.config.Runtime.Instances(fsm.Filter{Component: q.component, Machine: q.machine, State: q.state}) {
-		if q.text == "" || matches(in, q.text) {
-			found = append(found, in)
-		}
-	}
-	if q.oldest {
-		slices.SortStableFunc(found, func(a, b *fsm.Instance) int { return a.UpdatedAt().Compare(b.UpdatedAt()) })
-	} else {
-		slices.Reverse(found)
-	}
-	v := rowsView{total: len(found)}
-	now := d.config.Now()
-	from := min(q.skip, len(found))
-	for _, in := range found[from:min(from+q.size, len(found))] {
-		v.rows = append(v.rows, d.rowView(in, now))
+// rowsOf makes a table of what was selected.
+func rowsOf(fl *fleet, found mesh.Selected) rowsView {
+	v := rowsView{total: found.Total, names: len(fl.runtimes) > 1}
+	for i := range found.Instances {
+		v.rows = append(v.rows, rowOf(fl, &found.Instances[i]))
 	}
 	return v
 }
 
-// matches looks for text in what an instance is known by.
-func matches(in *fsm.Instance, text string) bool {
-	return strings.Contains(strings.ToLower(in.Key()), text) || strings.Contains(strings.ToLower(in.ID()), text)
+func rowOf(fl *fleet, in *mesh.Instance) rowView {
+	def := fl.definitionOf(in.RuntimeID, in.Machine)
+	changed := time.UnixMilli(in.UpdatedAt)
+	return rowView{
+		name: nameOf(in.Key, in.ID), href: addressOf(in, false), component: in.Component, runtime: in.Name, stale: in.Stale,
+		machine: in.Machine, state: badgeOf(def, in.State), version: in.Version, unchanged: ago(fl.now, changed), since: changed,
+		age: ago(fl.now, time.UnixMilli(in.CreatedAt)), fields: fieldsOf(def, dataOf(in)),
+	}
 }
 
-func (d *Dashboard) rowView(in *fsm.Instance, now time.Time) rowView {
-	return rowView{
-		name: nameOf(in.Key(), in.ID()), href: href("instance", "id", in.ID()),
-		component: in.Component(), machine: in.Machine(), state: badge{in.State(), in.StateType()},
-		version: in.Version(), unchanged: ago(now, in.UpdatedAt()), since: in.UpdatedAt(), age: ago(now, in.CreatedAt()),
-		fields: fieldsOf(d.find(in.Component(), in.Machine()), in.Data()),
+// addressOf is the page of an instance. With its id alone it would be that of
+// another where two runtimes have one id; exactly, also after a restart under
+// the same name.
+func addressOf(in *mesh.Instance, exactly bool) string {
+	if exactly {
+		return href("instance", "id", in.ID, "component", in.Component, "runtime", in.Name, "runtimeId", in.RuntimeID)
 	}
+	return href("instance", "id", in.ID, "component", in.Component, "runtime", in.Name)
+}
+
+// dataOf is what hooks and rules see: the public member where there is one. It
+// comes from outside and may be no object: then it is shown as empty.
+func dataOf(in *mesh.Instance) fsm.Data {
+	if len(in.PublicMember) > 0 {
+		return readData(in.PublicMember)
+	}
+	return readData(in.Context)
+}
+
+func readData(raw json.RawMessage) fsm.Data {
+	var d fsm.Data
+	if len(raw) > 0 && d.UnmarshalJSON(raw) != nil {
+		return fsm.Data{}
+	}
+	return d
 }
 
 // fieldsOf shows a few fields of the data: those that the schema requires
@@ -120,69 +132,88 @@ func fieldsOf(m *fsm.Machine, data fsm.Data) string {
 	return strings.Join(out, ", ")
 }
 
-func (d *Dashboard) instances(w http.ResponseWriter, r *http.Request) {
-	if setTheme(w, r) {
-		return
-	}
+func (d *Dashboard) instances(r *http.Request) page {
 	q := r.URL.Query()
-	// One select names machines by component and name; links may use two
-	// parameters.
-	component, machine, state := q.Get("component"), q.Get("machine"), q.Get("state")
-	page, err := strconv.Atoi(q.Get("page"))
-	if err != nil || page < 1 || page > 1<<30 {
-		page = 1
+	at, err := strconv.Atoi(q.Get("page"))
+	if err != nil || at < 1 || at > 1<<30 {
+		at = 1
 	}
-	v := instancesView{frame: d.frame(r, "Instances", "instances"), component: component, machine: machine, state: state, sort: q.Get("sort")}
-	v.query = strings.TrimSpace(q.Get("q"))
-	v.rows = d.rows(rowsQuery{
-		component: component, machine: machine, state: state, text: strings.ToLower(v.query),
-		oldest: v.sort == "unchanged", skip: (page - 1) * pageSize, size: pageSize,
+	v := instancesView{component: q.Get("component"), machine: q.Get("machine"), state: q.Get("state"), runtime: q.Get("runtime"), sort: q.Get("sort"), ended: q.Get("ended")}
+	text := strings.TrimSpace(q.Get("q"))
+	s := mesh.Selection{
+		Filter: mesh.Filter{Name: v.runtime, Component: v.component, Machine: v.machine, State: v.state, Live: v.ended == "", Ended: v.ended == "only"},
+		Text:   text, Skip: (at - 1) * pageSize, Limit: pageSize,
+	}
+	if v.sort == "unchanged" {
+		s.Order = mesh.Unchanged
+	}
+	var found mesh.Selected
+	fl := d.read(func(dir *mesh.Directory) { found = dir.Select(s) })
+	v.frame = d.frame(r, fl, "Instances", "instances", func(m *member) bool {
+		return (v.component == "" || m.Component == v.component) && (v.runtime == "" || m.Name == v.runtime)
 	})
-	v.options(d.config.Runtime.Components())
-	v.first, v.last = (page-1)*pageSize+1, (page-1)*pageSize+len(v.rows.rows)
-	if page > 1 {
-		v.previous = v.address("page", strconv.Itoa(page-1))
+	v.query, v.rows = text, rowsOf(fl, found)
+	v.options(fl)
+	v.page(at)
+	return page{http.StatusOK, instancesPage(v)}
+}
+
+// page fills where the table stands in all that match.
+func (v *instancesView) page(at int) {
+	v.first, v.last = (at-1)*pageSize+1, (at-1)*pageSize+len(v.rows.rows)
+	if at > 1 {
+		v.previous = v.address("page", strconv.Itoa(at-1))
 	}
-	if v.last < v.rows.total {
-		v.next = v.address("page", strconv.Itoa(page+1))
+	if v.last < v.rows.total && v.last < mesh.MaxSkip {
+		v.next = v.address("page", strconv.Itoa(at+1))
 	}
-	d.show(w, r, http.StatusOK, instancesPage(v))
+	v.far = v.first > mesh.MaxSkip+1
 }
 
 // address is that of the list with one parameter changed.
 func (v *instancesView) address(key, value string) string {
-	p := map[string]string{"component": v.component, "machine": v.machine, "state": v.state, "q": v.query, "sort": v.sort}
+	p := map[string]string{"component": v.component, "machine": v.machine, "state": v.state, "runtime": v.runtime, "ended": v.ended, "q": v.query, "sort": v.sort}
 	p[key] = value
-	return href("instances", "component", p["component"], "machine", p["machine"], "state", p["state"], "q", p["q"], "sort", p["sort"], "page", p["page"])
+	return href("instances", "component", p["component"], "machine", p["machine"], "state", p["state"], "runtime", p["runtime"], "ended", p["ended"], "q", p["q"], "sort", p["sort"], "page", p["page"])
 }
 
 // options fills what can be chosen, and the filters in force.
-func (v *instancesView) options(components []*fsm.Component) {
-	seen := map[string]bool{}
-	for _, c := range components {
-		for _, m := range c.StateMachines {
-			if v.component != "" && c.Name != v.component {
+func (v *instancesView) options(fl *fleet) {
+	machines, states, runtimes := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, c := range fl.components {
+		v.components = append(v.components, optionView{c.name, c.name, c.name == v.component})
+		if v.component != "" && c.name != v.component {
+			continue
+		}
+		for _, m := range c.members {
+			add(&v.runtimes, runtimes, m.Name, v.runtime)
+		}
+		for _, m := range c.machines {
+			add(&v.machines, machines, m.name, v.machine)
+			if v.machine != "" && m.name != v.machine {
 				continue
 			}
-			v.machines = append(v.machines, optionView{m.Name, m.Name, m.Name == v.machine})
-			if v.machine != "" && m.Name != v.machine {
-				continue
-			}
-			for _, s := range m.States {
-				if !seen[s.Name] && s.Type != "final" && s.Type != "error" {
-					seen[s.Name] = true
-					v.states = append(v.states, optionView{s.Name, s.Name, s.Name == v.state})
+			for _, s := range m.stateNames() {
+				if v.ended != "" || !endsIn(m.def, s) {
+					add(&v.states, states, s, v.state)
 				}
 			}
 		}
 	}
-	for _, f := range []struct{ key, value string }{{"component", v.component}, {"machine", v.machine}, {"state", v.state}, {"q", v.query}} {
+	for _, f := range []struct{ key, name, value string }{
+		{"component", "component", v.component}, {"machine", "machine", v.machine}, {"state", "state", v.state},
+		{"runtime", "runtime", v.runtime}, {"q", "key or id has", v.query}, {"ended", "ended", v.ended},
+	} {
 		if f.value != "" {
-			name := f.key
-			if name == "q" {
-				name = "key or id has"
-			}
-			v.chips = append(v.chips, chipView{name, f.value, v.address(f.key, "")})
+			v.chips = append(v.chips, chipView{f.name, f.value, v.address(f.key, "")})
 		}
+	}
+}
+
+// add adds a choice once.
+func add(to *[]optionView, seen map[string]bool, name, chosen string) {
+	if !seen[name] {
+		seen[name] = true
+		*to = append(*to, optionView{name, name, name == chosen})
 	}
 }

@@ -11,13 +11,16 @@ import (
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/diagram"
 	"github.com/fsmesh/fsmesh/internal/nearest"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // A machineView answers: where do the instances of a machine pile up?
 type machineView struct {
 	frame
 	component, version, name string
-	inMotion, ended          int
+	inMotion, stale, ended   int
+	runtimes                 string
+	differ                   bool
 	createHref               string
 	diagram                  templ.Component
 	states                   []stateView
@@ -33,25 +36,26 @@ type stateView struct {
 	note     string
 }
 
-// machineOf finds the machine that a request names, or answers that there is
-// none. The component may be left out where only one has such a machine.
-func (d *Dashboard) machineOf(w http.ResponseWriter, r *http.Request, component, name string) (string, *fsm.Machine) {
-	if m := d.find(component, name); m != nil {
-		return component, m
+// machineOf finds the machine that a request names, or makes the page that says
+// that there is none. The component may be left out where only one has such a
+// machine.
+func (d *Dashboard) machineOf(r *http.Request, fl *fleet, component, name string) (*machine, *page) {
+	if m := fl.find(component, name); m != nil {
+		return m, nil
 	}
 	var names, having []string
-	for _, c := range d.config.Runtime.Components() {
-		for _, m := range c.StateMachines {
-			if m.Name == name {
-				having = append(having, c.Name)
+	for _, c := range fl.components {
+		for _, m := range c.machines {
+			if m.name == name {
+				having = append(having, c.name)
 			}
-			if component == "" || c.Name == component {
-				names = append(names, m.Name)
+			if component == "" || c.name == component {
+				names = append(names, m.name)
 			}
 		}
 	}
 	if component == "" && len(having) == 1 {
-		return having[0], d.find(having[0], name)
+		return fl.find(having[0], name), nil
 	}
 	heading, text := fmt.Sprintf("No machine %q in component %q", name, component), "Names are compared exactly."
 	switch near, ok := nearest.Match(name, names); {
@@ -59,55 +63,91 @@ func (d *Dashboard) machineOf(w http.ResponseWriter, r *http.Request, component,
 		heading, text = fmt.Sprintf("More than one component has a machine %q", name), "Say which: "+strings.Join(having, ", ")+"."
 	case ok && near != name:
 		text += fmt.Sprintf(" Did you mean %s?", near)
+	case fl.named(component) == nil:
+		text = "No runtime on the mesh hosts that component now."
 	}
-	d.problem(w, r, http.StatusNotFound, heading, text)
-	return "", nil
+	p := d.problem(r, http.StatusNotFound, heading, text)
+	return nil, &p
 }
 
-func (d *Dashboard) machine(w http.ResponseWriter, r *http.Request) {
-	if setTheme(w, r) {
-		return
-	}
+// of says which runtimes host a component; "" is any.
+func of(component string) func(*member) bool {
+	return func(m *member) bool { return component == "" || m.Component == component }
+}
+
+func (d *Dashboard) machine(r *http.Request) page {
 	q := r.URL.Query()
-	component, name, selected := q.Get("component"), q.Get("machine"), q.Get("state")
-	component, m := d.machineOf(w, r, component, name)
-	if m == nil {
-		return
+	selected := q.Get("state")
+	m, none := d.machineOf(r, d.read(nil), q.Get("component"), q.Get("machine"))
+	if none != nil {
+		return *none
 	}
-	pop, p := d.population(component, name), d.activity.past()
+	var rows mesh.Selected
+	fl := d.read(func(dir *mesh.Directory) {
+		rows = dir.Select(mesh.Selection{
+			Filter: mesh.Filter{Component: m.component, Machine: m.name, State: selected, Live: !endsIn(m.def, selected)},
+			Order:  mesh.Unchanged, Limit: 10,
+		})
+	})
+	if now := fl.find(m.component, m.name); now != nil {
+		m = now
+	}
+	v := machineOf(d.frame(r, fl, m.name, "machine", of(m.component)), fl, m, selected)
+	v.rows = rowsOf(fl, rows)
+	v.diagram = d.drawing(r.Context(), m.def, diagram.SVGOptions{Population: m.shown(), Current: selected, Embed: true})
+	return page{http.StatusOK, machinePage(v)}
+}
+
+// endsIn reports whether instances end in a state.
+func endsIn(m *fsm.Machine, state string) bool {
+	kind := kindOf(m, state)
+	return kind == "final" || kind == "error"
+}
+
+// shown counts what is in motion, and what ended where instances end.
+func (m *machine) shown() map[string]int {
+	out := map[string]int{}
+	for name, n := range m.states {
+		if out[name] = inMotion(n); endsIn(m.def, name) {
+			out[name] += n.Ended
+		}
+	}
+	return out
+}
+
+func machineOf(f frame, fl *fleet, m *machine, selected string) machineView {
+	c := fl.named(m.component)
 	v := machineView{
-		frame: d.frame(r, name, "machine"), component: component, name: name, selected: selected,
-		inMotion: sum(pop), createHref: href("create", "component", component, "machine", name),
+		frame: f, component: m.component, name: m.name, selected: selected, inMotion: inMotion(m.count), stale: m.count.Stale,
+		ended: m.count.Ended, createHref: href("create", "component", m.component, "machine", m.name),
 	}
-	for _, c := range d.config.Runtime.Components() {
-		if c.Name == component {
-			v.version = c.Version
-		}
+	if c != nil {
+		v.version, v.runtimes, v.differ = c.version, hostsOf(c), c.differ
 	}
-	counts := map[string]int{}
-	for _, s := range m.States {
-		sv := stateView{badge: badgeOf(m, s.Name), selected: s.Name == selected, count: pop[s.Name], note: "in motion"}
-		if s.Type == "final" || s.Type == "error" {
-			ended := p.ended[place{component, name, s.Name}]
-			sv.count, sv.note = ended, "since "+clock(p.since)
-			v.ended += ended
+	shown := m.shown()
+	for _, name := range m.stateNames() {
+		s := stateView{badge: badgeOf(m.def, name), selected: name == selected, count: shown[name], note: "in motion"}
+		if endsIn(m.def, name) {
+			s.note = "ended, of late"
+		} else if n := m.states[name].Stale; n > 0 {
+			s.note += ", " + number(n) + " stale"
 		}
-		counts[s.Name] = sv.count
-		if sv.selected {
-			sv.href = href("machine", "component", component, "machine", name)
+		if s.selected {
+			s.href = href("machine", "component", m.component, "machine", m.name)
 		} else {
-			sv.href = href("machine", "component", component, "machine", name, "state", s.Name) + "#rows"
+			s.href = href("machine", "component", m.component, "machine", m.name, "state", name) + "#rows"
 		}
-		v.states = append(v.states, sv)
+		v.states = append(v.states, s)
 	}
-	v.diagram = d.drawing(r.Context(), m, diagram.SVGOptions{Population: counts, Current: selected, Embed: true})
-	v.rows = d.rows(rowsQuery{component: component, machine: name, state: selected, oldest: true, size: 10})
-	d.show(w, r, http.StatusOK, machinePage(v))
+	return v
 }
 
 // drawing is the state diagram as part of a page. One that can't be drawn is
 // replaced by the reason: the rest of the page is worth having.
 func (d *Dashboard) drawing(ctx context.Context, m *fsm.Machine, o diagram.SVGOptions) templ.Component {
+	if m == nil {
+		return noDrawing("no runtime tells its definition")
+	}
 	layout, err := d.layouts.Layout(ctx, m)
 	if err != nil {
 		return noDrawing(err.Error())

@@ -2,11 +2,14 @@ package ui
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
-	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // current marks the link of the page itself.
@@ -20,8 +23,12 @@ func current(on bool) templ.Attributes {
 // An overviewView answers: what is here, what moves, what went wrong?
 type overviewView struct {
 	frame
-	stopped    bool
+	empty      bool // no runtime is known
+	verdict    string
+	detail     string
+	ok         bool
 	inMotion   int
+	stale      int
 	ended      int
 	rate       string
 	failed     int
@@ -29,12 +36,14 @@ type overviewView struct {
 	components []componentView
 	recent     []changeView
 	trouble    []troubleView
-	missed     int
+	lost       bool
 }
 
 type componentView struct {
 	name, version string
+	runtimes      string
 	inMotion      int
+	differ        bool
 	machines      []machineRow
 }
 
@@ -42,6 +51,7 @@ type machineRow struct {
 	name, href string
 	bar        barView
 	inMotion   int
+	stale      int
 	ended      int
 	inError    int
 	rate       string
@@ -70,89 +80,150 @@ type changeView struct {
 type troubleView struct {
 	at         time.Time
 	what, why  string
+	note       string
 	name, href string
 }
 
-func (d *Dashboard) overview(w http.ResponseWriter, r *http.Request) {
-	if setTheme(w, r) {
-		return
-	}
-	p := d.activity.past()
-	v := overviewView{frame: d.frame(r, "Fleet", "overview"), failed: p.failed, missed: p.missed}
-	v.inMotion, v.upFor = v.total, span(v.now.Sub(p.since))
-	select {
-	case <-d.config.Runtime.Done():
-		v.stopped = true
-	default:
-	}
+func (d *Dashboard) overview(r *http.Request) page {
+	fl := d.read(nil)
+	return page{http.StatusOK, overviewPage(overviewOf(d.frame(r, fl, "Fleet", "overview", nil), fl, d.activity.past()))}
+}
+
+func overviewOf(f frame, fl *fleet, p past) overviewView {
+	v := overviewView{frame: f, failed: p.failed, lost: p.lost, inMotion: f.total, upFor: span(fl.now.Sub(p.since)), empty: len(fl.runtimes) == 0}
+	v.verdict, v.detail, v.ok = verdictOf(fl)
 	rate := 0.0
-	for _, c := range d.config.Runtime.Components() {
-		cv := componentView{name: c.Name, version: c.Version}
-		for i := range c.StateMachines {
-			row := d.machineRow(c.Name, &c.StateMachines[i], p)
-			cv.inMotion += row.inMotion
-			v.ended += row.ended
-			rate += p.rates[[2]string{c.Name, row.name}]
+	for _, c := range fl.components {
+		cv := componentView{name: c.name, version: c.version, inMotion: inMotion(c.count), differ: c.differ, runtimes: hostsOf(c)}
+		for _, m := range c.machines {
+			row := m.row(p)
+			rate += p.rates[[2]string{c.name, m.name}]
 			cv.machines = append(cv.machines, row)
 		}
+		v.ended += c.count.Ended
+		v.stale += c.count.Stale
 		v.components = append(v.components, cv)
 	}
 	v.rate = rateText(rate)
 	for _, n := range p.recent {
-		v.recent = append(v.recent, d.changeView(n))
+		v.recent = append(v.recent, changeOf(fl, n))
 	}
 	for _, n := range p.trouble {
 		v.trouble = append(v.trouble, troubleOf(n))
 	}
-	d.show(w, r, http.StatusOK, overviewPage(v))
+	return v
+}
+
+// verdictOf says in one line how it stands.
+func verdictOf(fl *fleet) (verdict, detail string, ok bool) {
+	if !fl.connected {
+		return "The mesh can't be reached", "What is shown is what was known before. Runtimes go on by themselves; it is tried again all the time.", false
+	}
+	live, lost, catching := 0, "", 0
+	for i := range fl.runtimes {
+		switch m := &fl.runtimes[i]; {
+		case m.Status == mesh.Lost:
+			lost += ", " + m.Name + " (" + m.Component + ")"
+		case m.Status == mesh.Live:
+			live++
+			if !m.Exactness.Exact {
+				catching++
+			}
+		}
+	}
+	verdict, ok = counted(live, "runtime")+" live, all exact", true
+	detail = "What is shown is what they have, but for what happened since they were last heard: a second at most."
+	switch {
+	case len(fl.runtimes) == 0:
+		return "No runtime is on the mesh", "It shows here as soon as one is.", true
+	case live == 0:
+		verdict, detail, ok = "No runtime is live", "What is shown is how they were last heard.", false
+	case catching > 0:
+		verdict, detail = counted(live, "runtime")+" live, "+number(catching)+" not exact", "What is shown of those may be out of date. They are being read."
+	}
+	if lost != "" {
+		verdict, ok = verdict+", lost: "+lost[2:], false
+	}
+	return verdict, detail, ok
+}
+
+// hostsOf names the runtimes of a component.
+func hostsOf(c *component) string {
+	var names []string
+	for _, m := range c.members {
+		name := m.Name
+		if m.Status != mesh.Live {
+			name += " (" + string(m.Status) + ")"
+		}
+		names = append(names, name)
+	}
+	if len(names) > 4 {
+		return strings.Join(names[:3], ", ") + " and " + number(len(names)-3) + " more"
+	}
+	return strings.Join(names, ", ")
 }
 
 func rateText(perSecond float64) string { return fmt.Sprintf("%.1f", perSecond) }
 
-func (d *Dashboard) machineRow(component string, m *fsm.Machine, p past) machineRow {
-	pop := d.population(component, m.Name)
+func (m *machine) row(p past) machineRow {
 	row := machineRow{
-		name: m.Name, href: href("machine", "component", component, "machine", m.Name),
-		bar: barOf(m, pop), inMotion: sum(pop), rate: rateText(p.rates[[2]string{component, m.Name}]),
+		name: m.name, href: href("machine", "component", m.component, "machine", m.name), inMotion: inMotion(m.count),
+		stale: m.count.Stale, ended: m.count.Ended, bar: barOf(m), rate: rateText(p.rates[[2]string{m.component, m.name}]),
 	}
-	for _, s := range m.States {
-		n := p.ended[place{component, m.Name, s.Name}]
-		row.ended += n
-		if s.Type == "error" {
-			row.inError += n
+	for name, n := range m.states {
+		if kindOf(m.def, name) == "error" {
+			row.inError += n.Ended
 		}
 	}
 	return row
 }
 
+// stateNames are those of the definition, in its order, and after them those
+// that only instances tell of.
+func (m *machine) stateNames() []string {
+	var out []string
+	if m.def != nil {
+		for _, s := range m.def.States {
+			out = append(out, s.Name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.states)) {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // barOf draws the population in the order of the states: definitions list them
 // from early to late.
-func barOf(m *fsm.Machine, pop map[string]int) barView {
+func barOf(m *machine) barView {
+	pop, names := m.population(), m.stateNames()
 	total := sum(pop)
-	b := barView{label: m.Name + ": nothing in motion"}
+	b := barView{label: m.name + ": nothing in motion"}
 	if total == 0 {
 		return b
 	}
-	b.label = m.Name + ": "
+	b.label = m.name + ": "
 	x, most, second := 0.0, "", ""
-	for i, s := range m.States {
-		n := pop[s.Name]
+	for i, name := range names {
+		n := pop[name]
 		if n == 0 {
 			continue
 		}
 		width := 100 * float64(n) / float64(total)
-		class := 1 + min(i*7/max(len(m.States), 1), 6)
+		class := 1 + min(i*7/max(len(names), 1), 6)
 		b.parts = append(b.parts, barPart{fmt.Sprintf("c%d", class), fmt.Sprintf("%.2f%%", x), fmt.Sprintf("%.2f%%", width)})
 		x += width
 		if len(b.parts) > 1 {
 			b.label += ", "
 		}
-		b.label += s.Name + " " + number(n)
+		b.label += name + " " + number(n)
 		switch {
 		case most == "" || n > pop[most]:
-			most, second = s.Name, most
+			most, second = name, most
 		case second == "" || n > pop[second]:
-			second = s.Name
+			second = name
 		}
 	}
 	b.top = most + " " + number(pop[most])
@@ -162,12 +233,16 @@ func barOf(m *fsm.Machine, pop map[string]int) barView {
 	return b
 }
 
-func (d *Dashboard) changeView(n fsm.Notice) changeView {
-	m := d.find(n.Component, n.Machine)
-	return changeView{
-		at: n.Time, name: fullName(n.Machine, n.Key, n.Instance), href: href("instance", "id", n.Instance), machine: n.Machine,
-		created: n.Kind == fsm.TraceCreated, from: n.From, to: badgeOf(m, n.State), event: n.Event,
+func changeOf(fl *fleet, n mesh.Told) changeView {
+	v := changeView{
+		at: time.UnixMilli(n.Timestamp), name: fullName(n.Machine, n.Key, n.Notice.Instance), machine: n.Machine,
+		href:    href("instance", "id", n.Notice.Instance, "component", n.Component),
+		created: n.Kind == mesh.KindCreated, from: n.Previous, to: badge{n.State, kindOf(fl.definitionOf(n.RuntimeID, n.Machine), n.State)},
 	}
+	if n.Event != nil {
+		v.event = n.Event.Type
+	}
+	return v
 }
 
 // fullName says the machine, too, where there is only an id.
@@ -186,23 +261,22 @@ func nameOf(key, id string) string {
 	return shortID(id)
 }
 
-func troubleOf(n fsm.Notice) troubleView {
-	t := troubleView{at: n.Time, name: n.Machine + " " + nameOf(n.Key, n.Instance), href: href("instance", "id", n.Instance), why: n.Error}
+func troubleOf(n mesh.Told) troubleView {
+	t := troubleView{
+		at: time.UnixMilli(n.Timestamp), name: n.Machine + " " + nameOf(n.Key, n.Notice.Instance),
+		href: href("instance", "id", n.Notice.Instance, "component", n.Component), why: n.Error,
+	}
 	switch n.Kind {
-	case fsm.TraceUserCodeError:
-		t.what = "Hook " + n.Method + " failed"
-	case fsm.TraceCascadeError:
-		t.what = "A cascade had no target"
-	case fsm.TraceInstanceError:
-		t.what = "An instance failed"
-	case fsm.NoticeDeadLetter:
-		t.what = "An effect was given up"
-	case fsm.NoticeDropped:
-		t.what = "Event " + n.Event + " was dropped"
-	case fsm.NoticeQuarantined:
-		t.what = "An instance is quarantined"
+	case mesh.KindHookError:
+		t.what, t.note = "A hook failed", "Its transition went on."
+	case mesh.KindDeadLetter:
+		t.what, t.note = "An effect was given up", "What it was for did not happen."
+	case mesh.KindQuarantined:
+		t.what, t.note = "An instance is quarantined", "The store holds another version of it."
+	case mesh.KindFenced:
+		t.what, t.note = "A runtime was taken over", "Another one has its instances."
 	default:
-		t.what = "An instance could not be restored"
+		t.what, t.note = "An instance failed", "It has ended."
 	}
 	return t
 }

@@ -4,35 +4,57 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
 	"iter"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
+	"github.com/a-h/templ"
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/diagram"
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
-// A Runtime is what the pages need of a runtime. *fsm.Runtime has it.
-type Runtime interface {
-	Name() string
-	Components() []*fsm.Component
-	Population(component, machine string) (map[string]int, error)
-	Instances(f fsm.Filter) iter.Seq[*fsm.Instance]
-	Get(id string) (*fsm.Instance, error)
-	History(ctx context.Context, id string) iter.Seq2[*fsm.Record, error]
-	Watch(ctx context.Context, o fsm.WatchOptions) iter.Seq2[fsm.Notice, error]
-	Send(ctx context.Context, id string, ev fsm.Event, opts ...fsm.SendOption) (fsm.Result, error)
-	Create(ctx context.Context, machine string, data map[string]any, opts ...fsm.CreateOption) (*fsm.Instance, error)
-	Done() <-chan struct{}
+// A View is what the pages read. *mesh.View is one.
+type View interface {
+	Read(f func(*mesh.Directory))
+	Changed() <-chan struct{}
+	Await(ctx context.Context, runtimeID string, seq uint64) error
 }
 
-var _ Runtime = (*fsm.Runtime)(nil)
+// A Client is what the pages act by. *mesh.Client is one.
+type Client interface {
+	Get(ctx context.Context, t mesh.Target) (*mesh.Outcome, error)
+	History(ctx context.Context, t mesh.Target, after uint64, limit int) (*mesh.Outcome, error)
+	Send(ctx context.Context, t mesh.Target, ev fsm.Event, o mesh.SendOptions) (*mesh.Outcome, error)
+	Create(ctx context.Context, component, machine string, data map[string]any, o mesh.CreateOptions) (*mesh.Outcome, error)
+}
 
-// Config is what a Dashboard is made from. Only Runtime is required.
+// A Bus is where recent activity comes from. *mesh.Bus is one.
+type Bus interface {
+	Mesh() string
+	Connected() bool
+	Notices(ctx context.Context, component string) (iter.Seq2[mesh.Told, error], error)
+}
+
+var (
+	_ View   = (*mesh.View)(nil)
+	_ Client = (*mesh.Client)(nil)
+	_ Bus    = (*mesh.Bus)(nil)
+)
+
+// Config is what a Dashboard is made from. View, Client and Bus are required,
+// all of one mesh.
 type Config struct {
-	// Runtime is shown and acted on. It must be running.
-	Runtime Runtime
+	// View is what the pages show.
+	View View
+	// Client takes the commands of the pages, and is asked for histories.
+	Client Client
+	// Bus tells what happens.
+	Bus Bus
 	// CheckHost refuses requests whose Host header names neither this machine
 	// (localhost, a loopback address) nor one of Hosts. It keeps web pages
 	// that rebind their name to a loopback address from using the browser of
@@ -49,23 +71,39 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// A Dashboard is the pages of one runtime. It is used by many goroutines.
+// A Dashboard is the pages of one mesh. It is used by many goroutines.
 type Dashboard struct {
-	config   Config
-	mux      *http.ServeMux
-	guarded  http.Handler
-	layouts  *diagram.Layouter
-	activity *activity
-	machines map[[2]string]*fsm.Machine
+	config      Config
+	mux         *http.ServeMux
+	views       map[string]func(*http.Request) page
+	guarded     http.Handler
+	layouts     *diagram.Layouter
+	activity    *activity
+	definitions *definitions
+	histories   *histories
+	hub         *hub
+}
+
+// A page is what a request is answered with.
+type page struct {
+	status int
+	body   templ.Component
 }
 
 //go:embed assets
 var assets embed.FS
 
-// New returns the pages of a runtime. They watch it until Close.
-func New(c Config) (*Dashboard, error) {
-	if c.Runtime == nil {
-		return nil, errors.New("ui.Config.Runtime is not set: there is nothing to show")
+// New returns the pages of a mesh. They follow it until Close. The context
+// bounds the start only.
+func New(ctx context.Context, c Config) (*Dashboard, error) {
+	var missing []error
+	for name, is := range map[string]bool{"View": c.View != nil, "Client": c.Client != nil, "Bus": c.Bus != nil} {
+		if !is {
+			missing = append(missing, fmt.Errorf("ui.Config.%s is not set", name))
+		}
+	}
+	if len(missing) > 0 {
+		return nil, errors.Join(missing...)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -73,41 +111,84 @@ func New(c Config) (*Dashboard, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	a, err := follow(ctx, c.Bus, c.Now)
+	if err != nil {
+		return nil, err
+	}
 	d := &Dashboard{
-		config: c, mux: http.NewServeMux(), layouts: diagram.New(),
-		activity: watch(c.Runtime, c.Now), machines: map[[2]string]*fsm.Machine{},
+		config: c, mux: http.NewServeMux(), layouts: diagram.New(), activity: a,
+		definitions: newDefinitions(), histories: newHistories(),
 	}
-	for _, comp := range c.Runtime.Components() {
-		for i := range comp.StateMachines {
-			m := &comp.StateMachines[i]
-			d.machines[[2]string{comp.Name, m.Name}] = m
-		}
+	d.views = map[string]func(*http.Request) page{
+		"": d.overview, "machine": d.machine, "instances": d.instances, "instance": d.instance, "runtimes": d.runtimes,
 	}
+	d.hub = newHub(c.View.Changed, d.parts, c.Logger)
 	d.routes()
 	d.guarded = d.guard(http.HandlerFunc(d.route))
 	return d, nil
 }
 
 func (d *Dashboard) routes() {
-	d.mux.HandleFunc("GET /{$}", d.overview)
-	d.mux.HandleFunc("GET /machine", d.machine)
-	d.mux.HandleFunc("GET /instances", d.instances)
-	d.mux.HandleFunc("GET /instance", d.instance)
+	for name, view := range d.views {
+		if name == "" {
+			name = "{$}"
+		}
+		d.mux.HandleFunc("GET /"+name, d.handler(view))
+	}
 	d.mux.HandleFunc("POST /instance", d.send)
-	d.mux.HandleFunc("GET /create", d.createForm)
+	d.mux.HandleFunc("GET /create", d.handler(d.createForm))
 	d.mux.HandleFunc("POST /create", d.create)
+	d.mux.HandleFunc("GET /live", d.stream)
 	d.mux.HandleFunc("GET /assets/{file}", d.asset)
 	d.mux.HandleFunc("GET /healthz", d.healthz)
 	// The ancestor's first page.
 	d.mux.HandleFunc("GET /dashboard.html", func(w http.ResponseWriter, _ *http.Request) { redirect(w, "./") })
 }
 
+// handler answers with a page.
+func (d *Dashboard) handler(view func(*http.Request) page) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if setTheme(w, r) {
+			return
+		}
+		d.show(w, r, view(r))
+	}
+}
+
+// parts makes the live parts of the page at an address, such as
+// "instances?machine=Order". A page that is not there has none.
+func (d *Dashboard) parts(ctx context.Context, address string) ([]part, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/"+strings.TrimPrefix(u.Path, "/")+"?"+u.RawQuery, nil)
+	if err != nil {
+		return nil, err
+	}
+	view, ok := d.views[u.Path]
+	if !ok {
+		return nil, fmt.Errorf("page %q is not live", u.Path)
+	}
+	p := view(r)
+	if p.status != http.StatusOK {
+		return nil, errGone
+	}
+	return collect(ctx, p.body)
+}
+
 // ServeHTTP answers a request.
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.guarded.ServeHTTP(w, r) }
 
+// EndStreams ends the streams that keep pages fresh, and begins no more. A
+// server that shuts down would wait for them: call it from
+// http.Server.RegisterOnShutdown. It may be called more than once.
+func (d *Dashboard) EndStreams() { d.hub.stop() }
+
 // Close ends what the pages have running and waits for it. It may be called
-// twice. No request may come after it.
+// twice. No request may come after it. View, Client and Bus are the caller's.
 func (d *Dashboard) Close() error {
+	d.hub.stop()
 	d.activity.stop()
 	return d.layouts.Close()
 }
@@ -124,23 +205,22 @@ func (d *Dashboard) route(w http.ResponseWriter, r *http.Request) {
 		other.Method = method
 		if _, pattern := d.mux.Handler(other); pattern != "" {
 			w.Header().Set("Allow", method)
-			d.problem(w, r, http.StatusMethodNotAllowed, r.Method+" is not allowed here", "This address takes "+method+" only.")
+			d.show(w, r, d.problem(r, http.StatusMethodNotAllowed, r.Method+" is not allowed here", "This address takes "+method+" only."))
 			return
 		}
 	}
-	d.problem(w, r, http.StatusNotFound, "No page "+r.URL.Path, "The pages begin at the overview.")
+	d.show(w, r, d.problem(r, http.StatusNotFound, "No page "+r.URL.Path, "The pages begin at the overview."))
 }
 
-// healthz says whether the runtime runs.
+// healthz says whether the mesh can be reached.
 func (d *Dashboard) healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	select {
-	case <-d.config.Runtime.Done():
+	if !d.config.Bus.Connected() {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte("the runtime has stopped\n"))
-	default:
-		_, _ = w.Write([]byte("ok\n"))
+		_, _ = w.Write([]byte("not connected to the mesh\n"))
+		return
 	}
+	_, _ = w.Write([]byte("ok\n"))
 }
 
 // asset serves an embedded file. Its content only changes with the binary, so
@@ -148,7 +228,7 @@ func (d *Dashboard) healthz(w http.ResponseWriter, _ *http.Request) {
 func (d *Dashboard) asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	if _, err := assets.ReadFile("assets/" + name); err != nil {
-		d.problem(w, r, http.StatusNotFound, "No file "+name, "")
+		d.show(w, r, d.problem(r, http.StatusNotFound, "No file "+name, ""))
 		return
 	}
 	w.Header().Set("Cache-Control", "max-age=600")

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"html"
 	"io"
@@ -11,11 +12,13 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/diagram"
+	"github.com/fsmesh/fsmesh/mesh"
 	"go.uber.org/goleak"
 )
 
@@ -77,59 +80,158 @@ stateMachines:
       - { from: "</svg><script>alert(2)</script>", to: "javascript:alert(3)", event: "' onclick='alert(4)" }
 `
 
-// A site is a running dashboard with its runtime.
+// A site is a running dashboard, with the mesh and the runtimes that it shows.
 type site struct {
 	t     *testing.T
-	rt    *fsm.Runtime
+	bus   *mesh.Bus
+	view  *mesh.View
+	rts   []*fsm.Runtime
+	atts  []*mesh.Attachment
+	rt    *fsm.Runtime // the first
 	pages *Dashboard
 }
 
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// newSite has one runtime with all components, by the name "test".
 func newSite(t *testing.T, config Config, definitions ...string) *site {
 	t.Helper()
+	s := newMesh(t)
+	s.host("test", definitions...)
+	s.show(config)
+	return s
+}
+
+// newMesh has no runtime and no pages yet.
+func newMesh(t *testing.T) *site {
+	t.Helper()
+	node, err := mesh.Start(t.Context(), mesh.Config{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t}
+	if s.bus, err = node.Connect(mesh.BusOptions{Logger: quiet()}); err != nil {
+		t.Fatal(err)
+	}
+	if s.view, err = mesh.Watch(t.Context(), s.bus, mesh.ViewOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		for _, err := range []error{s.view.Close(ctx), s.bus.Close(ctx), node.Stop(ctx)} {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return s
+}
+
+// host runs one more runtime on the mesh.
+func (s *site) host(name string, definitions ...string) *fsm.Runtime {
+	s.t.Helper()
 	var components []*fsm.Component
 	for _, d := range definitions {
 		c, _, err := fsm.ParseComponent([]byte(d))
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		components = append(components, c)
 	}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	hooks := fsm.Hooks{Methods: map[string]fsm.Hook{"askForPayment": func(*fsm.Call) error { return nil }}}
-	rt, err := fsm.NewRuntime(fsm.Config{Name: "test", Components: components, Hooks: hooks, Logger: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := rt.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	config.Runtime, config.Logger, config.Version = rt, log, "1.0.0"
-	pages, err := New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := pages.layouts
-	pages.layouts = layouts
-	t.Cleanup(func() {
-		pages.layouts = own
-		if err := pages.Close(); err != nil {
-			t.Error(err)
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := rt.Stop(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return &site{t, rt, pages}
-}
-
-func (s *site) create(machine string, data map[string]any, opts ...fsm.CreateOption) *fsm.Instance {
-	s.t.Helper()
-	in, err := s.rt.Create(s.t.Context(), machine, data, opts...)
+	rt, err := fsm.NewRuntime(fsm.Config{Name: name, Components: components, Hooks: hooks, Logger: quiet()})
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if err := rt.Start(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	att, err := mesh.Attach(s.t.Context(), rt, s.bus, mesh.AttachOptions{Host: "host-of-" + name, Port: 4000})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(att.Close(ctx), rt.Stop(ctx)); err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.rts, s.atts = append(s.rts, rt), append(s.atts, att)
+	if s.rt == nil {
+		s.rt = rt
+	}
+	s.settle()
+	return rt
+}
+
+// show opens the pages. What the config has is left as it is.
+func (s *site) show(config Config) {
+	s.t.Helper()
+	if config.View == nil {
+		config.View = s.view
+	}
+	if config.Bus == nil {
+		config.Bus = s.bus
+	}
+	config.Client, config.Logger, config.Version = mesh.NewClient(s.bus, mesh.ClientOptions{}), quiet(), "1.0.0"
+	pages, err := New(s.t.Context(), config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	own := pages.layouts
+	pages.layouts = layouts
+	s.t.Cleanup(func() {
+		pages.layouts = own
+		if err := pages.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	s.pages = pages
+}
+
+// settle waits until the view is exact about all that the runtimes have done.
+func (s *site) settle() {
+	s.t.Helper()
+	for i, rt := range s.rts {
+		for component, id := range s.atts[i].RuntimeIDs() {
+			seq := rt.Seq(component)
+			s.until("the view is exact about "+rt.Name(), func() (ok bool) {
+				s.view.Read(func(d *mesh.Directory) {
+					exact, _ := d.Exact(id, time.Now())
+					r, known := d.Runtime(id, time.Now())
+					ok = exact && d.Floor(id) >= int64(seq) && known && r.Definition != nil
+				})
+				return ok
+			})
+		}
+	}
+}
+
+// until waits for a condition.
+func (s *site) until(what string, ok func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("it never came about that %s", what)
+		}
+	}
+}
+
+// create makes an instance in the first runtime and waits until it is shown.
+func (s *site) create(machine string, data map[string]any, opts ...fsm.CreateOption) *fsm.Instance {
+	s.t.Helper()
+	return s.createIn(s.rt, machine, data, opts...)
+}
+
+func (s *site) createIn(rt *fsm.Runtime, machine string, data map[string]any, opts ...fsm.CreateOption) *fsm.Instance {
+	s.t.Helper()
+	in, err := rt.Create(s.t.Context(), machine, data, opts...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.settle()
 	return in
 }
 
@@ -201,13 +303,14 @@ func TestPages(t *testing.T) {
 	order := s.create("Order", map[string]any{"orderId": "ORD-1", "amount": 12.5, "lines": []any{map[string]any{"sku": "TEA"}}}, fsm.WithKey("order:ORD-1"), fsm.InState("Pending"))
 	s.create("Letter", map[string]any{"to": "Ada"})
 
-	wantPage(t, s.get("/"), http.StatusOK, "Runtime test is running", "Orders v1.2.0", "2 instances in motion", "Pending 1")
-	wantPage(t, s.get("/machine?component=Orders&machine=Order"), http.StatusOK, "State diagram of Order", "1 in motion, 0 ended", "order:ORD-1", "Pending 1 regular in motion")
-	wantPage(t, s.get("/machine?component=Orders&machine=Order&state=Draft"), http.StatusOK, "Instances in Draft", "Nothing is in motion here.")
-	wantPage(t, s.get("/instances"), http.StatusOK, "2 of 2 in motion match", "order:ORD-1", "1 to 2 of 2", "amount 12.5, orderId ORD-1")
-	wantPage(t, s.get("/instances?machine=Order&state=Pending&q=ord-1&sort=unchanged"), http.StatusOK, "1 of 2 in motion match")
-	wantPage(t, s.get("/instances?q=nothing"), http.StatusOK, "No instance in motion matches", "Open id nothing")
+	wantPage(t, s.get("/"), http.StatusOK, "1 runtime live, all exact", "Orders v1.2.0", "on test", "2 instances in motion", "Pending 1")
+	wantPage(t, s.get("/machine?component=Orders&machine=Order"), http.StatusOK, "State diagram of Order", "1 in motion , 0 ended of late, on test", "order:ORD-1", "Pending 1 regular in motion")
+	wantPage(t, s.get("/machine?component=Orders&machine=Order&state=Draft"), http.StatusOK, "Instances in Draft", "Nothing is here.")
+	wantPage(t, s.get("/instances"), http.StatusOK, "2 match, 2 are in motion in all", "order:ORD-1", "1 to 2 of 2", "amount 12.5, orderId ORD-1")
+	wantPage(t, s.get("/instances?machine=Order&state=Pending&q=ord-1&sort=unchanged"), http.StatusOK, "1 match, 2 are in motion in all")
+	wantPage(t, s.get("/instances?q=nothing"), http.StatusOK, "No instance matches", "Open id nothing")
 	wantPage(t, s.get("/instance?id="+order.ID()), http.StatusOK, "order:ORD-1", "PAY to Paid", "EXPIRE to Cancelled", "comes by itself", "ends the instance", "of 1 h", "Not accepted in Pending: 3 events", "INSTANCE_CREATED", "3 fields set", `"TEA"`)
+	wantPage(t, s.get("/runtimes"), http.StatusOK, "1 of 1 runtime live", "test host-of-test:4000", "Orders v1.2.0", "live", "yes for")
 	wantPage(t, s.get("/create"), http.StatusOK, "of which machine?", "Letter")
 	wantPage(t, s.get("/create?component=Orders&machine=Order"), http.StatusOK, "Order number", "required", "like ^ORD-[0-9]+$", `"currency": "EUR"`)
 }
@@ -270,7 +373,7 @@ func TestCreate(t *testing.T) {
 	wantPage(t, form("data", `{"orderId": "1", "amount": -1, "currency": "XXX"}`), http.StatusUnprocessableEntity,
 		"Not created: the data does not fit the schema", "orderId:", "amount:", "currency:")
 	wantPage(t, form("data", `{"orderId"`), http.StatusBadRequest, "the data is not a JSON object")
-	wantPage(t, form("key", "order:ORD-1", "data", `{"orderId": "ORD-1", "amount": 1}`), http.StatusConflict, "Not created", "belongs to Order")
+	wantPage(t, form("key", "order:ORD-1", "data", `{"orderId": "ORD-1", "amount": 1}`), http.StatusConflict, "Not created", "order:ORD-1")
 	wantPage(t, form("state", "Cancelled", "data", `{"orderId": "ORD-2", "amount": 1}`), http.StatusUnprocessableEntity, "is final")
 	wantPage(t, form("state", "Nowhere", "data", `{"orderId": "ORD-2", "amount": 1}`), http.StatusUnprocessableEntity, "No state")
 }
@@ -315,7 +418,7 @@ func TestPrefix(t *testing.T) {
 			}
 		}
 	}
-	if page := server.URL + "/fleet/instance?id=" + url.QueryEscape(id); !seen[page] {
+	if page := server.URL + "/fleet/instance?component=Orders&id=" + url.QueryEscape(id) + "&runtime=test"; !seen[page] {
 		t.Errorf("no link leads to %s", page)
 	}
 	if len(seen) < 12 {
@@ -424,9 +527,20 @@ func TestNothingInline(t *testing.T) {
 	}
 }
 
+// A cutBus can be told to say that it is not connected.
+type cutBus struct {
+	*mesh.Bus
+	down atomic.Bool
+}
+
+func (b *cutBus) Connected() bool { return !b.down.Load() && b.Bus.Connected() }
+
 func TestRedirectsAndHealth(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Config{}, orders)
+	s := newMesh(t)
+	s.host("test", orders)
+	bus := &cutBus{Bus: s.bus}
+	s.show(Config{Bus: bus})
 	if w := s.get("/dashboard.html"); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "./" {
 		t.Errorf("/dashboard.html: status %d to %q, want 303 to ./", w.Code, w.Header().Get("Location"))
 	}
@@ -437,11 +551,9 @@ func TestRedirectsAndHealth(t *testing.T) {
 	if w := s.do(httptest.NewRequest(http.MethodHead, "/", nil)); w.Code != http.StatusOK || w.Body.Len() > 0 {
 		t.Errorf("HEAD: status %d, %d bytes; want 200 and none", w.Code, w.Body.Len())
 	}
-	if err := s.rt.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	wantPage(t, s.get("/healthz"), http.StatusServiceUnavailable, "stopped")
-	wantPage(t, s.get("/"), http.StatusOK, "Runtime test has stopped")
+	bus.down.Store(true)
+	wantPage(t, s.get("/healthz"), http.StatusServiceUnavailable, "not connected to the mesh")
+	wantPage(t, s.get("/"), http.StatusOK, "The mesh can't be reached")
 }
 
 func TestTheme(t *testing.T) {
@@ -468,7 +580,7 @@ func TestActivity(t *testing.T) {
 	deadline := time.After(10 * time.Second)
 	for {
 		page := text(s.get("/"))
-		if strings.Contains(page, "order:ORD-1 Draft → to Cancelled CANCEL") && strings.Contains(page, "order:ORD-1 created in Draft") && strings.Contains(page, "Ended 1") {
+		if strings.Contains(page, "order:ORD-1 Draft → to Cancelled CANCEL") && strings.Contains(page, "order:ORD-1 created in Draft") && strings.Contains(page, "Ended of late 1") {
 			return
 		}
 		select {
@@ -485,19 +597,25 @@ func TestManyInstances(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Config{}, orders)
 	for range 60 {
-		s.create("Order", nil)
+		if _, err := s.rt.Create(t.Context(), "Order", nil); err != nil {
+			t.Fatal(err)
+		}
 	}
+	s.settle()
 	wantPage(t, s.get("/instances"), http.StatusOK, "1 to 25 of 60")
 	wantPage(t, s.get("/instances?page=3"), http.StatusOK, "51 to 60 of 60")
 	for _, page := range []string{"0", "-1", "x", "99999999999999999999"} {
 		wantPage(t, s.get("/instances?page="+page), http.StatusOK, "1 to 25 of 60")
 	}
-	wantPage(t, s.get("/instances?page=1000000000"), http.StatusOK, "60")
+	wantPage(t, s.get("/instances?page=1000000000"), http.StatusOK, "So far into a list is not looked.")
 }
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "ui.Config.Runtime is not set") {
-		t.Errorf("error %v, want that Runtime is not set", err)
+	_, err := New(t.Context(), Config{})
+	for _, want := range []string{"ui.Config.View is not set", "ui.Config.Client is not set", "ui.Config.Bus is not set"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want in it: %s", err, want)
+		}
 	}
 }

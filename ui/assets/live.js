@@ -1,13 +1,16 @@
-// Keeps a page fresh: asks for it again once a second and patches the elements
-// that are marked data-live. Without this script the page is the same, only
-// not by itself.
+// Keeps a page fresh: listens for the parts of it that have changed and patches
+// the elements that are marked data-live. Without this script the page is the
+// same, only not by itself.
 "use strict";
 (() => {
-  const every = 1000, afterError = 3000;
+  // The server says something every second.
+  const silence = 5000, again = 3000;
   const state = document.getElementById("live-state");
   const lamp = document.getElementById("live");
   const banner = document.getElementById("stopped");
-  let last = new Date();
+  const of = location.pathname.split("/").pop() + location.search;
+  const address = new URL("live?of=" + encodeURIComponent(of), location.href);
+  let last = new Date(), stream = null, timer = 0;
 
   // patch makes a like b in place, so that focus, selection and open details
   // survive. What people enter is left alone.
@@ -31,10 +34,13 @@
     now.slice(next.length).forEach((n) => n.remove());
   }
 
-  function refresh(page) {
-    for (const a of document.querySelectorAll("[data-live]")) {
-      const b = page.getElementById(a.id);
-      if (!b) continue;
+  function refresh(parts) {
+    for (const [id, html] of Object.entries(parts)) {
+      const a = document.getElementById(id);
+      const t = document.createElement("template");
+      t.innerHTML = html;
+      const b = t.content.firstElementChild;
+      if (!a || !b) continue;
       // A form that somebody has opened stays as it is, and says that it is old.
       if (a.dataset.live === "form") {
         const open = a.querySelector("details[open] form") !== null;
@@ -55,19 +61,40 @@
     document.querySelectorAll("[data-live]").forEach((e) => e.classList.toggle("frozen", !ok));
   }
 
-  async function tick() {
-    let ok = true;
-    if (!document.hidden) {
-      try {
-        const r = await fetch(location.href, { signal: AbortSignal.timeout(5000) });
-        if (!r.ok) throw new Error(r.status);
-        refresh(new DOMParser().parseFromString(await r.text(), "text/html"));
-      } catch {
-        ok = false;
-      }
-      show(ok);
-    }
-    setTimeout(tick, ok ? every : afterError);
+  function close() {
+    clearTimeout(timer);
+    if (stream) stream.close();
+    stream = null;
   }
-  setTimeout(tick, every);
+
+  // Nothing is heard any more: a new stream begins with the whole page.
+  function fail() {
+    close();
+    show(false);
+    timer = setTimeout(open, again);
+  }
+
+  function open() {
+    close();
+    if (document.hidden) return;
+    timer = setTimeout(fail, silence);
+    stream = new EventSource(address);
+    stream.addEventListener("patch", (e) => {
+      clearTimeout(timer);
+      timer = setTimeout(fail, silence);
+      refresh(JSON.parse(e.data));
+      show(true);
+    });
+    stream.addEventListener("gone", () => {
+      close();
+      document.getElementById("gone").hidden = false;
+    });
+    stream.onerror = fail;
+  }
+
+  // A page that nobody sees needs no stream, and browsers allow few at a time.
+  document.addEventListener("visibilitychange", open);
+  window.addEventListener("pagehide", close);
+  window.addEventListener("pageshow", (e) => e.persisted && open());
+  open();
 })();
