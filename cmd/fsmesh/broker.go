@@ -66,12 +66,14 @@ func (p *program) connect(ctx context.Context, b broker, name string, log *slog.
 	return nil, err
 }
 
-// A membership is a runtime's place on a mesh.
+// A membership is the place of a process on a mesh, with the runtimes that it
+// has there.
 type membership struct {
-	log  *slog.Logger
-	node *mesh.Node // the mesh itself, where it is inside the process
-	bus  *mesh.Bus
-	att  *mesh.Attachment
+	log      *slog.Logger
+	node     *mesh.Node // the mesh itself, where it is inside the process
+	bus      *mesh.Bus
+	runtimes []*fsm.Runtime
+	atts     []*mesh.Attachment
 }
 
 // joinTime bounds connecting and attaching, leaveTime each step of leaving.
@@ -83,62 +85,102 @@ const (
 // join connects to the mesh, or starts one inside the process that nobody else
 // can reach.
 func (h *host) join(ctx context.Context, log *slog.Logger) (*membership, error) {
+	if h.broker.url != "" && h.broker.url != "memory" {
+		return h.p.joinShared(ctx, h.broker, "fsmesh serve", log)
+	}
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
 	m := &membership{log: log}
 	var err error
-	if h.broker.url != "" && h.broker.url != "memory" {
-		m.bus, err = h.p.connect(ctx, h.broker, h.runtimeName(), log)
-		return m, err
-	}
 	if m.node, err = mesh.Start(ctx, mesh.Config{Logger: log}); err != nil {
-		return m, err
+		return nil, err
 	}
 	if m.bus, err = m.node.Connect(mesh.BusOptions{Mesh: h.broker.mesh, Logger: log}); err != nil {
-		return m, errors.Join(err, m.leave())
+		return nil, errors.Join(err, m.leave())
 	}
 	return m, nil
 }
 
-// attach makes the runtime part of the mesh; host and port are shown with it.
+// joinShared connects to a mesh that others are on, too.
+func (p *program) joinShared(ctx context.Context, b broker, name string, log *slog.Logger) (*membership, error) {
+	if strings.HasPrefix(b.url, "memory") {
+		return nil, usage("a mesh at %q is inside one process, nobody else reaches it; give the nats:// URL of a node", "memory")
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	bus, err := p.connect(ctx, b, name, log)
+	if err != nil {
+		return nil, err
+	}
+	return &membership{log: log, bus: bus}, nil
+}
+
+// attach makes a runtime part of the mesh; host and port are shown with it.
 func (m *membership) attach(ctx context.Context, rt *fsm.Runtime, host string, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	var err error
-	m.att, err = mesh.Attach(ctx, rt, m.bus, mesh.AttachOptions{Host: host, Port: port, Logger: m.log})
-	if errors.Is(err, mesh.ErrNameTaken) {
-		return fmt.Errorf("%w: give this one another with --name", err)
+	att, err := mesh.Attach(ctx, rt, m.bus, mesh.AttachOptions{Host: host, Port: port, Logger: m.log})
+	if err != nil {
+		if errors.Is(err, mesh.ErrNameTaken) {
+			return fmt.Errorf("%w: give this one another with --name", err)
+		}
+		return err
 	}
-	return err
+	m.atts = append(m.atts, att)
+	return nil
 }
 
-// detach says goodbye. Where the bus is away there is nobody to say it to,
-// which is no failure of this program.
-func (m *membership) detach() error {
-	if m.att == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+// watch returns when the context ends, or with why a runtime has stopped by
+// itself.
+func (m *membership) watch(ctx context.Context) error {
+	ended := make(chan *fsm.Runtime)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	away := !m.bus.Connected()
-	err := m.att.Close(ctx)
-	if err != nil && away {
-		m.log.Warn("the mesh is away, so it was not told that the runtime stops", "err", err)
+	for _, rt := range m.runtimes {
+		go func() {
+			select {
+			case <-rt.Done():
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case ended <- rt:
+			case <-ctx.Done():
+			}
+		}()
+	}
+	select {
+	case rt := <-ended:
+		return fmt.Errorf("runtime %s has stopped by itself: %w", rt.Name(), rt.Err())
+	case <-ctx.Done():
 		return nil
 	}
-	return err
 }
 
-// leave ends the connection, and the node where there is one.
+// leave says goodbye for all runtimes, stops them, and ends the connection, and
+// the node where there is one. Where the bus is away there is nobody to say
+// goodbye to, which is no failure of this program.
 func (m *membership) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
 	var err error
+	for _, att := range m.atts {
+		away := !m.bus.Connected()
+		e := att.Close(ctx)
+		if e != nil && away {
+			m.log.Warn("the mesh is away, so it was not told that a runtime stops", "err", e)
+			continue
+		}
+		err = errors.Join(err, e)
+	}
+	err = errors.Join(err, stopAll(m.runtimes))
+	last, done := context.WithTimeout(context.Background(), leaveTime)
+	defer done()
 	if m.bus != nil {
-		err = m.bus.Close(ctx)
+		err = errors.Join(err, m.bus.Close(last))
 	}
 	if m.node != nil {
-		err = errors.Join(err, m.node.Stop(ctx))
+		err = errors.Join(err, m.node.Stop(last))
 	}
 	return err
 }

@@ -11,14 +11,15 @@ import (
 )
 
 func (p *program) demoCommand() *cobra.Command {
-	h := &host{p: p, name: demo.Name}
+	h := &host{p: p, site: site{p: p}}
 	var rate float64
 	var instances int
 	var seed uint64
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Serve a built-in shop, with customers that make it move",
-		Long: `Hosts a shop of seven machines in two components, with hooks, and a load that
+		Long: `Hosts a shop of seven machines in two components, each in a runtime of its own
+that send to each other over the mesh, with hooks, and a load that
 creates carts, pays orders and delivers parcels. Some of it fails on purpose: a
 payment gateway that does not always answer, goods that are out of stock, and one
 order that is stuck. Open the address that it prints in a browser.`,
@@ -47,8 +48,11 @@ order that is stuck. Open the address that it prints in a browser.`,
 			return err
 		}
 		h.hooks = demo.Hooks(seed)
-		h.beside = func(ctx context.Context, rt *fsm.Runtime, log *slog.Logger) error {
-			load := demo.Load{Runtime: rt, Rate: rate, Instances: instances, Seed: seed, Logger: log}
+		h.beside = func(ctx context.Context, rts map[string]*fsm.Runtime, log *slog.Logger) error {
+			load := demo.Load{Runtimes: map[string]demo.Runtime{}, Rate: rate, Instances: instances, Seed: seed, Logger: log}
+			for component, rt := range rts {
+				load.Runtimes[component] = rt
+			}
 			return load.Run(ctx)
 		}
 		return h.serve(c.Context())

@@ -29,7 +29,7 @@ that no runtime on the mesh has it.`,
 		return r.with(c.Context(), false, func(ctx context.Context, s *session) error {
 			out, err := s.client.Get(ctx, t)
 			if err != nil {
-				return err
+				return unanswered(err)
 			}
 			row := out.Row
 			return s.print(lineOf(*row, out.RuntimeID, "", out.Component),
@@ -114,7 +114,7 @@ func (s *session) history(ctx context.Context, t mesh.Target, after uint64, limi
 		}
 		out, err := s.client.History(ctx, t, after, left)
 		if err != nil {
-			return err
+			return unanswered(err)
 		}
 		if list == nil {
 			list = s.listing("VERSION", "TIME", "EVENT", "FROM", "TO", "STATUS", "CAUSED BY")

@@ -59,9 +59,14 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown flag, with the nearest", "validate --strct testdata/order.yaml", exitUsage, `no flag --strct; did you mean --strict?`},
 		{"unknown flag, far from all", "validate --zzzzzz testdata/order.yaml", exitUsage, `unknown flag: --zzzzzz (fsmesh validate --help lists what is allowed)`},
 		{"unknown short flag", "validate -z", exitUsage, `'z'`},
-		{"unknown output, with the nearest", "validate -o jsn testdata/order.yaml", exitUsage, `did you mean json? Allowed: text, json`},
-		{"unknown output", "version -o yaml", exitUsage, `allowed: text, json`},
+		{"unknown output, with the nearest", "validate -o jsn testdata/order.yaml", exitUsage, `did you mean json? Allowed: table, json, yaml`},
+		{"unknown output", "version -o pdf", exitUsage, `allowed: table, json, yaml`},
 		{"unknown diagram form", "diagram testdata/order.yaml -o png", exitUsage, `allowed: svg, mermaid, dot`},
+		{"help of an unknown command", "help valdat", exitUsage, `no command "valdat"; did you mean "validate"?`},
+		{"help of an unknown word below one", "help context lst", exitUsage, `no command "lst"; did you mean "ls"?`},
+		{"completion for an unknown shell", "completion bsh", exitUsage, `no command "bsh"; did you mean "bash"? (fsmesh completion --help`},
+		{"unknown command of context", "context shw", exitUsage, `no command "shw"; did you mean "show"?`},
+		{"run without the data that is required", "run testdata/order.yaml Order", exitUsage, `Order needs data, and there is no --data: amount:`},
 		{"missing argument", "simulate testdata/order.yaml", exitUsage, `fsmesh simulate needs more arguments: fsmesh simulate FILE MACHINE EVENT…`},
 		{"one argument too many", "schema x", exitUsage, `takes no argument "x"`},
 		{"flags that contradict", "validate --strict --lenient testdata/order.yaml", exitUsage, `--strict and --lenient contradict each other`},
@@ -178,8 +183,9 @@ func TestValidateGoesOn(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
-	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "demo", "version",
-		"node", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch"} {
+	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "dashboard", "demo", "version",
+		"node", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch",
+		"context", "context add", "context ls", "context show", "context select", "context rm"} {
 		args := append(strings.Fields(c), "--help")
 		got := fsmesh(t, args...)
 		if got.status != exitDone || got.err != "" {

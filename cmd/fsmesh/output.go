@@ -106,6 +106,15 @@ func (r *remote) print(v any, pairs ...string) error {
 	return t.Flush()
 }
 
+// writeDocument prints one thing as JSON or YAML.
+func writeDocument(w io.Writer, form string, v any) error {
+	if form == "yaml" {
+		return writeYAML(w, v)
+	}
+	writeJSON(w, v)
+	return nil
+}
+
 // marshal encodes without escaping what only HTML needs escaped.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer

@@ -26,7 +26,7 @@ func process(t *testing.T, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, self, args...)
-	c.Env = append(os.Environ(), beProgram+"=1", "PORT=", "BROKER_URL=", "FSMESH_URL=", "FSMESH_TOKEN=")
+	c.Env = append(os.Environ(), beProgram+"=1", "PORT=", "BROKER_URL=", "FSMESH_URL=", "FSMESH_TOKEN=", "FSMESH_CONTEXT=", "XDG_CONFIG_HOME="+t.TempDir())
 	return c
 }
 
@@ -51,7 +51,7 @@ func TestStdinClosed(t *testing.T) {
 	t.Parallel()
 	// The shell closes the descriptor; exec.Cmd would open /dev/null for it.
 	self := process(t)
-	c := exec.CommandContext(t.Context(), "sh", "-c", `exec "$0" run testdata/order.yaml Order <&-`, self.Path)
+	c := exec.CommandContext(t.Context(), "sh", "-c", `exec "$0" run testdata/order.yaml Order --data '{"amount":1,"customer":"Ada"}' <&-`, self.Path)
 	c.Env = self.Env
 	out, err := c.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Draft, accepts SUBMIT, CANCEL") {

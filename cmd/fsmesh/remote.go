@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,7 @@ import (
 type remote struct {
 	p       *program
 	broker  broker
+	context string
 	timeout time.Duration
 	form    *oneOf
 }
@@ -36,9 +38,10 @@ type session struct {
 // newRemote adds the flags that commands against a running mesh share.
 func (p *program) newRemote(c *cobra.Command) *remote {
 	r := &remote{p: p}
-	c.Flags().StringVar(&r.broker.url, "url", "", "URL of the mesh (default: FSMESH_URL, else BROKER_URL in the environment, else nats://"+defaultNode+")")
+	c.Flags().StringVar(&r.broker.url, "url", "", "URL of the mesh (default: FSMESH_URL, else BROKER_URL in the environment, else that of the context, else nats://"+defaultNode+")")
 	r.broker.flags(c)
-	c.Flags().DurationVar(&r.timeout, "timeout", 5*time.Second, "how long to wait for answers")
+	c.Flags().StringVar(&r.context, "context", "", "name of the context to use (default: FSMESH_CONTEXT in the environment, else the selected one)")
+	c.Flags().DurationVar(&r.timeout, "timeout", 4*time.Second, "how long to wait for answers")
 	r.form = outputFlag(c, "table", "json", "yaml")
 	return r
 }
@@ -49,10 +52,8 @@ func (r *remote) with(ctx context.Context, endless bool, do func(context.Context
 	if r.timeout <= 0 {
 		return usage("--timeout %v is out of range; say 5s", r.timeout)
 	}
-	for _, url := range []string{r.p.env("FSMESH_URL"), r.p.env("BROKER_URL"), "nats://" + defaultNode} {
-		if r.broker.url == "" {
-			r.broker.url = url
-		}
+	if err := r.resolve(); err != nil {
+		return err
 	}
 	if strings.HasPrefix(r.broker.url, "memory") {
 		return usage("a mesh at %q is inside one process, nobody else reaches it; give the nats:// URL of a node", "memory")
@@ -75,6 +76,33 @@ func (r *remote) with(ctx context.Context, endless bool, do func(context.Context
 		ctx = bounded
 	}
 	return explain(do(ctx, &session{r, bus, mesh.NewClient(bus, mesh.ClientOptions{Timeout: r.timeout})}))
+}
+
+// resolve settles where the mesh is: flags over environment over context.
+func (r *remote) resolve() error {
+	chosen, err := r.p.context(r.context)
+	if err != nil {
+		return err
+	}
+	fromEnv := cmp.Or(r.p.env("FSMESH_URL"), r.p.env("BROKER_URL"))
+	if r.context != "" && r.broker.url == "" && fromEnv != "" {
+		fmt.Fprintln(r.p.stderr, "fsmesh: the URL of the environment is used, not that of the context "+r.context)
+	}
+	r.broker.url = cmp.Or(r.broker.url, fromEnv, chosen.URL, "nats://"+defaultNode)
+	r.broker.mesh = cmp.Or(r.broker.mesh, chosen.Mesh)
+	if r.broker.tokenFile == "" && r.p.env("FSMESH_TOKEN") == "" {
+		r.broker.tokenFile = chosen.TokenFile
+	}
+	return nil
+}
+
+// unanswered is for what only asks: where nobody answers for an instance there
+// is none to be found. A command may have been done all the same.
+func unanswered(err error) error {
+	if errors.Is(err, mesh.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) {
+		return &exitError{exitNotFound, err}
+	}
+	return err
 }
 
 // explain adds to an error of the mesh what it means for the command.

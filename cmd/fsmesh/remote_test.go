@@ -354,7 +354,7 @@ func TestDemoOnMesh(t *testing.T) {
 	t.Parallel()
 	url := startNode(t)
 	p := startProgram(t, map[string]string{"PORT": "0"}, "demo", "--broker", url, "--name", "demo-2", "--rate", "100")
-	wants(t, "runtimes", at(t, url, exitDone, "runtimes").out, "demo-2  Shop", "demo-2  Fulfilment")
+	wants(t, "runtimes", at(t, url, exitDone, "runtimes").out, "demo-2-Shop        Shop", "demo-2-Fulfilment  Fulfilment")
 	if status := p.end(); status != exitDone {
 		t.Errorf("exit status %d; it said:\n%s", status, p.stderr)
 	}

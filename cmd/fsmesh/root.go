@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/fsmesh/fsmesh/internal/nearest"
@@ -35,10 +36,43 @@ machine (the event is ignored, the instance has ended).`,
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(p.validateCommand(), p.simulateCommand(), p.runCommand(), p.diagramCommand(),
-		p.schemaCommand(), p.serveCommand(), p.demoCommand(), p.versionCommand(), p.nodeCommand(),
+		p.schemaCommand(), p.serveCommand(), p.dashboardCommand(), p.demoCommand(), p.versionCommand(), p.nodeCommand(),
 		p.runtimesCommand(), p.lsCommand(), p.getCommand(), p.sendCommand(), p.createCommand(), p.broadcastCommand(),
-		p.historyCommand(), p.watchCommand())
+		p.historyCommand(), p.watchCommand(), p.contextCommand())
+	root.SetHelpCommand(p.helpCommand(root))
+	// Cobra makes this one, and would show its help for a shell that it does
+	// not know.
+	root.InitDefaultCompletionCmd("completion")
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = p.knownCommand
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 	return root
+}
+
+// helpCommand is that of cobra but for a command that is not there: that is an
+// error.
+func (p *program) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show the help of a command",
+		RunE: func(_ *cobra.Command, words []string) error {
+			c := root
+			for _, w := range words {
+				if err := p.knownCommand(c, []string{w}); err != nil {
+					return err
+				}
+				next, _, err := c.Find([]string{w})
+				if err != nil || next == c {
+					return usage("no command %q; %s --help lists all", strings.Join(words, " "), root.Name())
+				}
+				c = next
+			}
+			return c.Help()
+		},
+	}
 }
 
 // knownCommand refuses what is not a command and names the nearest.
@@ -52,8 +86,14 @@ func (p *program) knownCommand(c *cobra.Command, args []string) error {
 			names = append(names, s.Name())
 		}
 	}
+	if slices.Contains(names, args[0]) {
+		return nil
+	}
+	if len(names) == 0 {
+		return usage("%s has no commands of its own", c.CommandPath())
+	}
 	if name, ok := nearest.Match(args[0], names); ok {
-		return usage("no command %q; did you mean %q? (fsmesh --help lists all)", args[0], name)
+		return usage("no command %q; did you mean %q? (%s --help lists all)", args[0], name, c.CommandPath())
 	}
 	return usage("no command %q; there are %s", args[0], strings.Join(names, ", "))
 }

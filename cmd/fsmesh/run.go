@@ -94,13 +94,6 @@ func (c *console) parseStart(data, state string) (startingPoint, error) {
 		if s.data, err = jsonobject.Read(data); err != nil {
 			return s, usage("--data is not a JSON object: %w", err)
 		}
-		if faults := c.m.CheckContext(s.data); len(faults) > 0 {
-			var words []string
-			for _, f := range faults {
-				words = append(words, f.Field+": "+f.Message)
-			}
-			return s, usage("--data does not fit the contextSchema of %s: %s", c.m.Name, strings.Join(words, "; "))
-		}
 	}
 	if state != "" {
 		var names []string
@@ -113,6 +106,23 @@ func (c *console) parseStart(data, state string) (startingPoint, error) {
 		s.opts = append(s.opts, fsm.InState(state))
 	}
 	return s, nil
+}
+
+// checkData refuses data that does not fit the machine's schema, and none where
+// the schema requires some.
+func (c *console) checkData(data map[string]any) error {
+	faults := c.m.CheckContext(data)
+	if len(faults) == 0 {
+		return nil
+	}
+	var words []string
+	for _, f := range faults {
+		words = append(words, f.Field+": "+f.Message)
+	}
+	if data == nil {
+		return usage("%s needs data, and there is no --data: %s", c.m.Name, strings.Join(words, "; "))
+	}
+	return usage("--data does not fit the contextSchema of %s: %s", c.m.Name, strings.Join(words, "; "))
 }
 
 // start starts the runtime and creates the instance.
@@ -145,15 +155,17 @@ func (c *console) start(ctx context.Context, comp *fsm.Component, s startingPoin
 }
 
 // create makes the instance, or takes the one that the component has of
-// itself.
+// itself where nothing is said about it.
 func (c *console) create(ctx context.Context, comp *fsm.Component, s startingPoint) (*fsm.Instance, error) {
-	in, err := c.rt.Create(ctx, c.m.Name, s.data, append(s.opts, fsm.WithID(c.m.Name+"-1"))...)
-	if errors.Is(err, fsm.ErrSingletonExists) && s.data == nil && len(s.opts) == 0 {
+	if s.data == nil && len(s.opts) == 0 {
 		for entry := range c.rt.Instances(fsm.Filter{Component: comp.Name, Machine: c.m.Name}) {
 			return entry, nil
 		}
 	}
-	return in, err
+	if err := c.checkData(s.data); err != nil {
+		return nil, err
+	}
+	return c.rt.Create(ctx, c.m.Name, s.data, append(s.opts, fsm.WithID(c.m.Name+"-1"))...)
 }
 
 func (c *console) stop() error {

@@ -41,6 +41,7 @@ func TestSimulateJSON(t *testing.T) {
 
 func TestRunScripted(t *testing.T) {
 	t.Parallel()
+	const ada = `{"amount": 1, "customer": "Ada"}`
 	const submitted = `  Order Order-1 is created in Draft
 Draft, accepts SUBMIT, CANCEL
 > SUBMIT
@@ -64,7 +65,7 @@ Pending, accepts PAY, EXPIRE
 		{"given state and data", "data\ntimers\n", []string{"--state", "Paid", "--data", `{"amount": 12.5, "customer": "Ada"}`}, exitDone,
 			"  Order Order-1 is created in Paid\nPaid, accepts NOTE, CANCEL\n{\n  \"amount\": 12.5,\n  \"customer\": \"Ada\"\n}\n  no timer is running\n", ""},
 		{"payloads", "NOTE {\"text\": \"hello\"}\nNOTE={\"by\":\"Bo\"}\nsend NOTE\ndata\n", []string{"--state", "Paid"}, exitDone,
-			"  Order Order-1 is created in Paid\nPaid, accepts NOTE, CANCEL\n> NOTE\n  its data has changed\nPaid, accepts NOTE, CANCEL\n> NOTE\n  its data has changed\nPaid, accepts NOTE, CANCEL\n> NOTE\nPaid, accepts NOTE, CANCEL\n{\n  \"by\": \"Bo\",\n  \"text\": \"hello\"\n}\n", ""},
+			"  Order Order-1 is created in Paid\nPaid, accepts NOTE, CANCEL\n> NOTE\n  its data has changed\nPaid, accepts NOTE, CANCEL\n> NOTE\n  its data has changed\nPaid, accepts NOTE, CANCEL\n> NOTE\nPaid, accepts NOTE, CANCEL\n{\n  \"amount\": 1,\n  \"by\": \"Bo\",\n  \"customer\": \"Ada\",\n  \"text\": \"hello\"\n}\n", ""},
 		{"to the end", "", []string{"CANCEL"}, exitDone,
 			"  Order Order-1 is created in Draft\nDraft, accepts SUBMIT, CANCEL\n> CANCEL\n  hook stopClock would run on leaving Draft\n  Draft → Cancelled, by CANCEL\n  has ended\nCancelled, accepts nothing\n", ""},
 		{"a wait that is none", "wait long\n", nil, exitUsage, "  Order Order-1 is created in Draft\nDraft, accepts SUBMIT, CANCEL\n",
@@ -73,7 +74,7 @@ Pending, accepts PAY, EXPIRE
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := fsmeshWith(t.Context(), tt.stdin, nil, append([]string{"run", "testdata/order.yaml", "Order"}, tt.args...)...)
+			got := fsmeshWith(t.Context(), tt.stdin, nil, append([]string{"run", "testdata/order.yaml", "Order", "--data", ada}, tt.args...)...)
 			if want := (result{tt.status, tt.out, tt.err}); got != want {
 				t.Errorf("got status %d\n%s%s\nwant status %d\n%s%s", got.status, got.out, got.err, want.status, want.out, want.err)
 			}

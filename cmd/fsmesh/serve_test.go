@@ -82,7 +82,7 @@ func TestServe(t *testing.T) {
 	if status := p.end(); status != exitDone {
 		t.Errorf("exit status %d, want 0; it said:\n%s", status, p.stderr)
 	}
-	if !strings.Contains(p.stderr.String(), "runtime=Orders+Clock") {
+	if !strings.Contains(p.stderr.String(), "runtime=Clock") {
 		t.Errorf("the log does not name the runtime:\n%s", p.stderr)
 	}
 }

@@ -23,7 +23,7 @@ exit status 4 and names those that are accepted.`,
   fsmesh simulate -o json order.yaml Order SUBMIT`,
 		Args: args(2, -1),
 	}
-	form := outputFlag(c, "text", "json")
+	form := outputFlag(c, "table", "json", "yaml")
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		events, err := parseEvents(args[2:])
 		if err != nil {
@@ -38,12 +38,11 @@ exit status 4 and names those that are accepted.`,
 			return err
 		}
 		states, err := fsm.Simulate(comp, m.Name, events)
-		if form.value == "json" {
-			p.printWalkJSON(m, states, err)
-		} else {
+		if form.value == "table" {
 			p.printWalk(events, states)
+			return refusal(m, err)
 		}
-		return refusal(m, err)
+		return errors.Join(p.writeWalk(form.value, m, states, err), refusal(m, err))
 	}
 	return c
 }
@@ -58,9 +57,9 @@ func (p *program) printWalk(events []fsm.Event, states []string) {
 	}
 }
 
-func (p *program) printWalkJSON(m *fsm.Machine, states []string, err error) {
+func (p *program) writeWalk(form string, m *fsm.Machine, states []string, err error) error {
 	out := struct {
-		Machine  string   `json:"machine"`
+		Machine  string   `json:"machineName"`
 		States   []string `json:"states"`
 		Ignored  string   `json:"ignored,omitempty"`
 		Accepted []string `json:"accepted,omitempty"`
@@ -68,7 +67,7 @@ func (p *program) printWalkJSON(m *fsm.Machine, states []string, err error) {
 	if e, ok := errors.AsType[*fsm.Error](err); ok {
 		out.Ignored, out.Accepted = e.Event, e.Accepted
 	}
-	writeJSON(p.stdout, out)
+	return writeDocument(p.stdout, form, out)
 }
 
 // refusal puts an ignored event into the words of a walk, which has no

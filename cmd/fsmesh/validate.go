@@ -26,7 +26,7 @@ a definition runs.`,
 	}
 	c.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
 	c.Flags().BoolVar(&lenient, "lenient", false, "make unknown keys warnings")
-	form := outputFlag(c, "text", "json")
+	form := outputFlag(c, "table", "json", "yaml")
 	c.RunE = func(_ *cobra.Command, files []string) error {
 		var opts []fsm.ParseOption
 		switch {
@@ -37,7 +37,7 @@ a definition runs.`,
 		case lenient:
 			opts = append(opts, fsm.Lenient())
 		}
-		return p.validate(files, form.value == "json", opts)
+		return p.validate(files, form.value, opts)
 	}
 	return c
 }
@@ -46,7 +46,7 @@ a definition runs.`,
 type verdict struct {
 	File      string        `json:"file"`
 	Valid     bool          `json:"valid"`
-	Component string        `json:"component,omitempty"`
+	Component string        `json:"componentName,omitempty"`
 	Machines  int           `json:"machines"`
 	Problems  []problemJSON `json:"problems"`
 	problems  []fsm.Problem
@@ -63,7 +63,7 @@ type problemJSON struct {
 
 // validate looks at all files, also after one could not be read: its error is
 // returned at the end.
-func (p *program) validate(files []string, asJSON bool, opts []fsm.ParseOption) error {
+func (p *program) validate(files []string, form string, opts []fsm.ParseOption) error {
 	var verdicts []verdict
 	var unreadable error
 	invalid := 0
@@ -78,10 +78,10 @@ func (p *program) validate(files []string, asJSON bool, opts []fsm.ParseOption) 
 		}
 		verdicts = append(verdicts, v)
 	}
-	if asJSON {
-		writeJSON(p.stdout, verdicts)
-	} else {
+	if form == "table" {
 		p.printVerdicts(verdicts)
+	} else if err := writeDocument(p.stdout, form, verdicts); err != nil {
+		return err
 	}
 	switch {
 	case unreadable != nil:

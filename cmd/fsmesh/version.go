@@ -48,12 +48,11 @@ func (p *program) versionCommand() *cobra.Command {
   fsmesh version -o json`,
 		Args: args(0, 0),
 	}
-	form := outputFlag(c, "text", "json")
+	form := outputFlag(c, "table", "json", "yaml")
 	c.RunE = func(*cobra.Command, []string) error {
 		b := readBuild()
-		if form.value == "json" {
-			writeJSON(p.stdout, b)
-			return nil
+		if form.value != "table" {
+			return writeDocument(p.stdout, form.value, b)
 		}
 		fmt.Fprintf(p.stdout, "fsmesh %s\n", b.Version)
 		if b.Revision != "" {

@@ -18,9 +18,6 @@ import (
 	"github.com/fsmesh/fsmesh/fsm"
 )
 
-// Name is the name of the demo's runtime.
-const Name = "demo"
-
 //go:embed shop.yaml
 var shopYAML []byte
 

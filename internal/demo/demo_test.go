@@ -53,7 +53,7 @@ func TestLoad(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		rt, err := fsm.NewRuntime(fsm.Config{Name: Name, Components: components, Hooks: Hooks(7), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})
+		rt, err := fsm.NewRuntime(fsm.Config{Name: "demo", Components: components, Hooks: Hooks(7), Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +76,7 @@ func TestLoad(t *testing.T) {
 		synctest.Wait()
 
 		ran := make(chan error, 1)
-		load := Load{Runtime: rt, Seed: 7}
+		load := Load{Runtimes: map[string]Runtime{"Shop": rt, "Fulfilment": rt}, Seed: 7}
 		go func() { ran <- load.Run(t.Context()) }()
 		synctest.Wait()
 		if n := count(rt); n < 50 {

@@ -30,8 +30,8 @@ var _ Runtime = (*fsm.Runtime)(nil)
 // meet depends on timers and hooks besides, so two runs are alike but not the
 // same.
 type Load struct {
-	// Runtime hosts the demo's components.
-	Runtime Runtime
+	// Runtimes host the demo's components, by component. It may be one for all.
+	Runtimes map[string]Runtime
 	// Rate is how many events and creations a second. Defaults to 10.
 	Rate float64
 	// Instances is how many there are at the start, and about how many stay
@@ -129,7 +129,7 @@ func (l *Load) fill(ctx context.Context) error {
 	// Nobody will ever pay this one: it has no payment, and its state has no
 	// timeout. It is there to be found.
 	data := map[string]any{"orderId": "ORD-7", "customer": "Ada Stuck", "currency": "EUR", "items": 3, "amount": 249.9}
-	_, err := l.Runtime.Create(ctx, "Order", data, fsm.WithComponent("Shop"), fsm.WithKey(stuck), fsm.InState("PaymentPending"))
+	_, err := l.Runtimes["Shop"].Create(ctx, "Order", data, fsm.WithComponent("Shop"), fsm.WithKey(stuck), fsm.InState("PaymentPending"))
 	if errors.Is(err, fsm.ErrKeyExists) {
 		return nil // restored from a store
 	}
@@ -148,7 +148,7 @@ func (l *Load) create(ctx context.Context, component, machine string, opts ...fs
 	if key != "" {
 		opts = append(opts, fsm.WithKey(key+number))
 	}
-	_, err := l.Runtime.Create(ctx, machine, data, append(opts, fsm.WithComponent(component))...)
+	_, err := l.Runtimes[component].Create(ctx, machine, data, append(opts, fsm.WithComponent(component))...)
 	return err
 }
 
@@ -233,7 +233,7 @@ func (l *Load) possible() (out []action, total int) {
 		m := [2]string{a.component, a.machine}
 		if counts[m] == nil {
 			// A machine that is not there has no population.
-			counts[m], _ = l.Runtime.Population(a.component, a.machine)
+			counts[m], _ = l.Runtimes[a.component].Population(a.component, a.machine)
 		}
 		if a.event != "" && counts[m][a.state] <= a.keep*l.Instances/100 {
 			continue
@@ -255,7 +255,7 @@ func (l *Load) send(ctx context.Context, a action) error {
 	if a.payload != nil {
 		ev.Payload = a.payload(l)
 	}
-	_, err := l.Runtime.Send(ctx, id, ev)
+	_, err := l.Runtimes[a.component].Send(ctx, id, ev)
 	switch {
 	case err == nil:
 	case errors.Is(err, fsm.ErrEventIgnored), errors.Is(err, fsm.ErrInstanceEnded), errors.Is(err, fsm.ErrUnknownInstance), errors.Is(err, fsm.ErrOverloaded):
@@ -282,7 +282,7 @@ func (l *Load) next(a action) (id string, ok bool) {
 		i := l.rng.IntN(len(ids))
 		id := ids[i]
 		l.waiting[at] = slices.Delete(ids, i, i+1)
-		if in, err := l.Runtime.Get(id); err == nil && in.State() == a.state {
+		if in, err := l.Runtimes[a.component].Get(id); err == nil && in.State() == a.state {
 			return id, true
 		}
 	}
@@ -291,7 +291,7 @@ func (l *Load) next(a action) (id string, ok bool) {
 
 func (l *Load) lookUp(at [3]string) []string {
 	var ids []string
-	for in := range l.Runtime.Instances(fsm.Filter{Component: at[0], Machine: at[1], State: at[2]}) {
+	for in := range l.Runtimes[at[0]].Instances(fsm.Filter{Component: at[0], Machine: at[1], State: at[2]}) {
 		if in.Key() == stuck {
 			continue
 		}
