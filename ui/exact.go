@@ -26,7 +26,7 @@ func (f *fleet) inexact(about func(*member) bool) []inexactView {
 		}
 		out = append(out, inexactView{
 			name: m.Name, component: m.Component, text: whyInexact(m), since: m.Exactness.Since,
-			lost: m.Status == mesh.Lost || m.Status == mesh.Stopped,
+			lost: m.Status == mesh.Lost,
 		})
 	}
 	return out

@@ -106,7 +106,7 @@ func (d *Dashboard) instance(r *http.Request) page {
 	}
 	v := d.instanceView(r, fl, in)
 	if done, err := strconv.ParseUint(q.Get("done"), 10, 64); err == nil {
-		if v.outcome = v.done(done); v.outcome == nil && q.Get("behind") != "" && in.Version < done {
+		if v.outcome = v.done(done); q.Get("behind") != "" && in.Version < done {
 			v.outcome = behind(done)
 		}
 	}

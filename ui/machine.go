@@ -18,8 +18,7 @@ import (
 type machineView struct {
 	frame
 	component, version, name string
-	inMotion, stale, ended   int
-	runtimes                 string
+	figures                  string
 	differ                   bool
 	createHref               string
 	diagram                  templ.Component
@@ -118,11 +117,17 @@ func (m *machine) shown() map[string]int {
 func machineOf(f frame, fl *fleet, m *machine, selected string) machineView {
 	c := fl.named(m.component)
 	v := machineView{
-		frame: f, component: m.component, name: m.name, selected: selected, inMotion: inMotion(m.count), stale: m.count.Stale,
-		ended: m.count.Ended, createHref: href("create", "component", m.component, "machine", m.name),
+		frame: f, component: m.component, name: m.name, selected: selected,
+		createHref: href("create", "component", m.component, "machine", m.name),
 	}
+	v.figures = number(inMotion(m.count)) + " in motion"
+	if m.count.Stale > 0 {
+		v.figures += " (" + number(m.count.Stale) + " stale)"
+	}
+	v.figures += ", " + number(m.count.Ended) + " ended of late"
 	if c != nil {
-		v.version, v.runtimes, v.differ = c.version, hostsOf(c), c.differ
+		v.version, v.differ = c.version, c.differ
+		v.figures += ", on " + hostsOf(c)
 	}
 	shown := m.shown()
 	for _, name := range m.stateNames() {

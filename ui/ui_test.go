@@ -304,7 +304,7 @@ func TestPages(t *testing.T) {
 	s.create("Letter", map[string]any{"to": "Ada"})
 
 	wantPage(t, s.get("/"), http.StatusOK, "1 runtime live, all exact", "Orders v1.2.0", "on test", "2 instances in motion", "Pending 1")
-	wantPage(t, s.get("/machine?component=Orders&machine=Order"), http.StatusOK, "State diagram of Order", "1 in motion , 0 ended of late, on test", "order:ORD-1", "Pending 1 regular in motion")
+	wantPage(t, s.get("/machine?component=Orders&machine=Order"), http.StatusOK, "State diagram of Order", "1 in motion, 0 ended of late, on test", "order:ORD-1", "Pending 1 regular in motion")
 	wantPage(t, s.get("/machine?component=Orders&machine=Order&state=Draft"), http.StatusOK, "Instances in Draft", "Nothing is here.")
 	wantPage(t, s.get("/instances"), http.StatusOK, "2 match, 2 are in motion in all", "order:ORD-1", "1 to 2 of 2", "amount 12.5, orderId ORD-1")
 	wantPage(t, s.get("/instances?machine=Order&state=Pending&q=ord-1&sort=unchanged"), http.StatusOK, "1 match, 2 are in motion in all")

@@ -66,7 +66,7 @@ func runDocumented(t *testing.T, lines []string) {
 		}
 		return ports[address]
 	}
-	env := map[string]string{"PORT": "0", "FSMESH_URL": "nats://" + free(defaultNode)}
+	env := map[string]string{"PORT": "0", "FSMESH_URL": "nats://" + free(defaultNode), "XDG_CONFIG_HOME": t.TempDir()}
 	for _, line := range lines {
 		words := shellWords(port.ReplaceAllStringFunc(line, free))
 		for i, w := range words {
@@ -77,7 +77,10 @@ func runDocumented(t *testing.T, lines []string) {
 		if words[0] == "node" && !strings.Contains(line, "--listen") {
 			words = append(words, "--listen", free(defaultNode))
 		}
-		if words[0] == "node" || words[0] == "serve" {
+		if words[0] == "dashboard" && !strings.Contains(line, "--broker") {
+			words = append(words, "--broker", env["FSMESH_URL"])
+		}
+		if words[0] == "node" || words[0] == "serve" || words[0] == "dashboard" {
 			startProgram(t, env, words...)
 			continue
 		}
