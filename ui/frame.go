@@ -161,11 +161,6 @@ func (d *Dashboard) problem(r *http.Request, status int, heading, text string) p
 // none is for pages that are about no runtime.
 func none(*member) bool { return false }
 
-// fail shows the error of a command.
-func (d *Dashboard) fail(r *http.Request, err error) page {
-	return d.problem(r, httpStatus(err), sentence(err.Error()), "")
-}
-
 // httpStatus is the one table from codes to statuses.
 func httpStatus(err error) int {
 	if errors.Is(err, mesh.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) {

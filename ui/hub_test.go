@@ -136,28 +136,35 @@ func TestHubEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var w wheel
-		renders := 0
-		var fails error
-		h := newHub(w.changed, func(context.Context, string) ([]part, error) { renders++; return nil, fails }, quiet())
+		var renders atomic.Int64
+		var fails atomic.Pointer[error]
+		h := newHub(w.changed, func(context.Context, string) ([]part, error) {
+			renders.Add(1)
+			if err := fails.Load(); err != nil {
+				return nil, *err
+			}
+			return nil, nil
+		}, quiet())
+		fail := func(err error) { fails.Store(&err) }
 		r, _ := h.join("page")
 		time.Sleep(time.Minute)
 		h.leave("page", r)
 		h.leave("page", r)
 		synctest.Wait()
-		n := renders
+		n := renders.Load()
 		time.Sleep(time.Minute)
-		if renders != n || len(h.rooms) != 0 || h.readers != 0 {
-			t.Errorf("made %d times after the last reader left; %d rooms, %d readers", renders-n, len(h.rooms), h.readers)
+		if renders.Load() != n || len(h.rooms) != 0 || h.readers != 0 {
+			t.Errorf("made %d times after the last reader left; %d rooms, %d readers", renders.Load()-n, len(h.rooms), h.readers)
 		}
-		fails = errGone
+		fail(errGone)
 		r, _ = h.join("page")
 		if _, more := <-r.patches; more || !r.gone {
 			t.Errorf("the page is gone, and the reader was not told")
 		}
-		fails = errors.New("broken")
+		fail(errors.New("broken"))
 		r, _ = h.join("page")
 		time.Sleep(time.Minute)
-		fails = nil
+		fails.Store(nil)
 		h.leave("page", r)
 		for i := range maxReaders {
 			if _, ok := h.join(fmt.Sprint(i % 7)); !ok {
