@@ -96,7 +96,7 @@ func (s *shell) command(ctx context.Context, line string) *exec.Cmd {
 	line = address.ReplaceAllStringFunc(line, s.free)
 	c := exec.CommandContext(ctx, "sh", "-c", "exec "+filepath.Join(s.dir, "fsmesh")+" "+line)
 	c.Dir = ".."
-	c.Env = append(os.Environ(), "FSMESH_URL=nats://"+s.free("127.0.0.1:4222"), "BROKER_URL=", "PORT=", "FSMESH_TOKEN=", "FSMESH_CONTEXT=", "XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"))
+	c.Env = append(os.Environ(), "FSMESH_URL=nats://"+s.free("127.0.0.1:4222"), "BROKER_URL=", "PORT=", "FSMESH_TOKEN=", "FSMESH_CONTEXT=", "XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"), "XDG_DATA_HOME="+filepath.Join(s.dir, "data"))
 	return c
 }
 

@@ -1,17 +1,18 @@
 package fsm
 
-import "slices"
-
 // A batch is what one turn of a shard wants stored, all or nothing. While it is
 // on its way to the store its instances are not stepped again.
 type batch struct {
 	sh    *shard
 	steps []*stepping
 	done  []EffectID // effects that led to no step
-	bytes int
+	// chosen are targets of effects of other runtimes.
+	chosen []*pendingChoice
+	bytes  int
 	// closed is set once something that a step led to has to wait for the
 	// commit: nothing may join any more then, or it could overtake that.
 	closed bool
+	room   [2]*stepping // for the first steps: most batches have few
 }
 
 // A stepping is one step on its way to the store.
@@ -21,6 +22,7 @@ type stepping struct {
 	d      *delivery
 	out    *outcome
 	group  *group
+	own    group      // for the first of a group
 	order  uint64     // of a creation
 	sent   bool       // it counts in s.inFlight
 	done   []EffectID // effects that the step leads to nothing for
@@ -55,13 +57,17 @@ func (sh *shard) openBatch() *batch {
 // newBatch makes a batch, which counts as work until it is finished.
 func (sh *shard) newBatch(steps []*stepping, done []EffectID) *batch {
 	sh.rt.work.add(1)
-	return &batch{sh: sh, steps: steps, done: done}
+	b := &batch{sh: sh, steps: steps, done: done}
+	if steps == nil {
+		b.steps = b.room[:0]
+	}
+	return b
 }
 
 // add puts a step into the open batch. Where commits take time, what it leads
 // to joins it; where they don't, it is committed at once.
 func (sh *shard) add(st *stepping) {
-	g := &group{}
+	g := &st.own
 	sh.include(st, g)
 	if sh.rt.waits {
 		sh.join(g)
@@ -110,7 +116,8 @@ func (sh *shard) join(g *group) {
 		}
 		g.next.pop()
 		d.joined = true
-		out := step(&sh.env, in, tr, d.given, &sh.rt.limits, sh.rt.tracing())
+		st := sh.step(s, in, tr, d)
+		out := st.out
 		if out.err != nil {
 			d.joined, b.closed = false, true
 			g.next.pushFront(d)
@@ -119,7 +126,7 @@ func (sh *shard) join(g *group) {
 		if out.tr != nil {
 			s.work = out.after
 		}
-		sh.include(&stepping{s: s, before: in, d: d, out: out}, g)
+		sh.include(st, g)
 	}
 }
 
@@ -173,7 +180,7 @@ func (sh *shard) commit(b *batch) {
 	if !sh.rt.waits {
 		var err error
 		if sh.rt.log != nil {
-			err = sh.rt.append(b.records())
+			err = sh.rt.append(records([]*batch{b}))
 		}
 		sh.finish(b, err)
 		sh.rt.work.done(1)
@@ -189,9 +196,29 @@ func (sh *shard) commit(b *batch) {
 	sh.rt.committer.submit(b)
 }
 
-// records are what the store gets, in the order in which the steps were taken.
-func (b *batch) records() Batch {
-	out := Batch{Done: slices.Clip(b.done)}
+// records are what the store gets of some batches, in the order in which the
+// steps were taken.
+func records(batches []*batch) (out Batch) {
+	n := 0
+	for _, b := range batches {
+		for _, st := range b.steps {
+			if st.rec != nil {
+				n += 1 + len(st.made)
+			}
+		}
+	}
+	out.Records = make([]*Record, 0, n)
+	for _, b := range batches {
+		b.addTo(&out)
+	}
+	return out
+}
+
+func (b *batch) addTo(out *Batch) {
+	out.Done = append(out.Done, b.done...)
+	for _, c := range b.chosen {
+		out.Chosen = append(out.Chosen, c.ChosenTargets)
+	}
 	for _, st := range b.steps {
 		out.Done = append(out.Done, st.done...)
 		if st.rec == nil {
@@ -207,7 +234,6 @@ func (b *batch) records() Batch {
 		out.Records = append(out.Records, st.rec)
 		out.Records = append(out.Records, late...)
 	}
-	return out
 }
 
 // answered takes the store's answer to a batch that was on its way.
@@ -221,6 +247,9 @@ func (sh *shard) finish(b *batch, err error) {
 	if err != nil {
 		sh.fail(b, err)
 		return
+	}
+	for _, c := range b.chosen {
+		c.stored <- nil
 	}
 	for _, st := range b.steps {
 		sh.publish(st)

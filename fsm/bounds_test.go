@@ -138,7 +138,7 @@ func TestMemoryOfOthersIsBounded(t *testing.T) {
 	}
 	rt.intake.mu.Lock()
 	defer rt.intake.mu.Unlock()
-	if n := len(rt.intake.known); n > 2 {
+	if n := len(rt.intake.sender("other", "l").known); n > 2 {
 		t.Errorf("%d effects are remembered, one is open", n)
 	}
 }

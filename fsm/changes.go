@@ -22,13 +22,18 @@ func (rt *Runtime) Seq(component string) uint64 {
 
 // Epoch returns a number that grows with each start of the runtime: that of its
 // claim on the log, or without a store the time of its making in Unix
-// milliseconds.
-func (rt *Runtime) Epoch() uint64 { return rt.epoch() }
+// milliseconds. It is 0 before the runtime runs.
+func (rt *Runtime) Epoch() uint64 {
+	if rt.phase.now.Load() < phaseRunning {
+		return 0 // not known yet
+	}
+	return rt.epoch()
+}
 
 // LogID returns the id of the log that the runtime has claimed, or "" without a
-// store.
+// store and before the runtime runs.
 func (rt *Runtime) LogID() string {
-	if rt.log == nil {
+	if rt.phase.now.Load() < phaseRunning || rt.log == nil {
 		return ""
 	}
 	return rt.log.ID()
@@ -127,15 +132,11 @@ func (sh *shard) look(c *component, id string) Found {
 	if s == nil {
 		s = sh.rt.ended.get(id)
 	}
-	var in *Instance
-	if s != nil {
-		in = s.cur.Load()
-	} else {
-		sh.rt.mu.Lock()
-		in = sh.rt.quarantined[id]
-		sh.rt.mu.Unlock()
+	if s == nil {
+		return Found{Seq: last}
 	}
-	if in == nil || in.st.m.comp != c {
+	in := s.cur.Load()
+	if in.st.m.comp != c {
 		return Found{Seq: last}
 	}
 	return Found{in, in.seq}

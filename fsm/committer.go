@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"time"
@@ -17,13 +18,15 @@ type committer struct {
 	waiting []*batch
 	more    chan struct{} // room for one
 	done    chan struct{}
+	// under is held from before a commit until the shards have been told of it.
+	under chan struct{}
 }
 
 // maxCommit bounds the records of one commit.
 const maxCommit = 1000
 
 func newCommitter(rt *Runtime) *committer {
-	return &committer{rt: rt, more: make(chan struct{}, 1), done: make(chan struct{})}
+	return &committer{rt: rt, more: make(chan struct{}, 1), done: make(chan struct{}), under: make(chan struct{}, 1)}
 }
 
 func (c *committer) submit(b *batch) {
@@ -73,23 +76,27 @@ func (c *committer) commit(batches []*batch) {
 	if len(batches) == 0 {
 		return
 	}
-	var all Batch
-	for _, b := range batches {
-		r := b.records()
-		all.Records = append(all.Records, r.Records...)
-		all.Done = append(all.Done, r.Done...)
-	}
-	err := c.rt.append(all)
+	c.under <- struct{}{}
+	defer func() { <-c.under }()
+	err := c.rt.append(records(batches))
 	if err != nil && !errors.Is(err, ErrFenced) && len(batches) > 1 {
 		c.oneByOne(batches)
 		return
 	}
-	byShard := map[*shard][]*batch{}
-	for _, b := range batches {
-		byShard[b.sh] = append(byShard[b.sh], b)
-	}
-	for _, own := range byShard {
-		c.answer(own, err)
+	c.answer(batches, err)
+}
+
+// pass waits until the commit that is on its way now has been told to the
+// shards. Whoever waits here comes before the next commit.
+func (c *committer) pass(ctx context.Context) error {
+	select {
+	case c.under <- struct{}{}:
+		<-c.under
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-c.rt.dead:
+		return c.rt.notRunning()
 	}
 }
 
@@ -101,7 +108,7 @@ func (c *committer) oneByOne(batches []*batch) {
 	failed := 0
 	for _, b := range batches {
 		if failed < 3 {
-			if err = c.rt.append(b.records()); err == nil || errors.Is(err, ErrConflict) {
+			if err = c.rt.append(records([]*batch{b})); err == nil || errors.Is(err, ErrConflict) {
 				failed = 0
 			} else {
 				failed++
@@ -111,21 +118,32 @@ func (c *committer) oneByOne(batches []*batch) {
 	}
 }
 
-// answer gives the outcome of a commit to the shard whose batches they are.
+// answer gives the outcome of a commit to the shards whose batches they are.
 func (c *committer) answer(batches []*batch, err error) {
-	sh := batches[0].sh
-	sh.post(item{f: func() {
-		for _, b := range batches {
-			sh.answered(b, err)
+	var shards []*shard
+	for _, b := range batches {
+		if len(b.sh.answers) == 0 {
+			shards = append(shards, b.sh)
 		}
-	}})
+		b.sh.answers = append(b.sh.answers, b)
+	}
+	for _, sh := range shards {
+		own := sh.answers
+		sh.answers = nil
+		sh.leave(item{f: func() {
+			for _, b := range own {
+				sh.answered(b, err)
+			}
+		}})
+	}
 	c.rt.work.done(len(batches))
+	c.rt.wakeAll(shards)
 }
 
 // append stores a batch. While the store cannot say whether it did, the same
 // batch is appended again.
 func (rt *Runtime) append(b Batch) error {
-	if len(b.Records) == 0 && len(b.Done) == 0 {
+	if len(b.Records) == 0 && len(b.Done) == 0 && len(b.Chosen) == 0 {
 		return nil
 	}
 	if err := rt.Err(); err != nil {

@@ -16,6 +16,12 @@ func keyedID(component, key string, generation uint64) string {
 	return hashID(fmt.Sprintf("key/%d/%s/%d/%s", len(component), component, generation, key))
 }
 
+// CreatedID is the id of the instance that a creation with an id of its own
+// (WithCreateID) makes, where it is given neither a key nor an id.
+func CreatedID(component, createID string) string {
+	return hashID(fmt.Sprintf("created/%d/%s/%s", len(component), component, createID))
+}
+
 // Create makes an instance of a machine in its initial state and returns it
 // once its creation is stored. Neither entry methods nor cascades are run.
 //
@@ -42,7 +48,7 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 			opt(&o)
 		}
 	}
-	if err := cmp.Or(context.Cause(ctx), rt.running()); err != nil {
+	if err := cmp.Or(context.Cause(ctx), rt.Ready(ctx)); err != nil {
 		return nil, false, err
 	}
 	switch {
@@ -61,6 +67,9 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 			id, generation, taken, wait := rt.places.takeKey(d.machine.comp, o.key)
 			if !taken {
 				d.target, d.origin, d.keyed = id, &origin{key: o.key, generation: generation}, true
+				if err := rt.renewKey(ctx, d); err != nil {
+					return nil, false, err
+				}
 				break
 			}
 			if wait != nil {
@@ -78,8 +87,8 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 				}
 			}
 			in, err := rt.Get(id)
-			if ErrorCode(err) == CodeQuarantined {
-				return nil, false, err
+			if err == nil && in.status == StatusQuarantined {
+				return nil, false, rt.noInstance(id)
 			}
 			if err != nil || in.status != StatusActive {
 				if ctx.Err() != nil {
@@ -94,13 +103,20 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 		}
 	case o.id != "":
 		d.target = o.id
+		if in, err := rt.Get(o.id); err == nil && o.eventID != "" && in.origin.createID == o.eventID {
+			return in, false, nil
+		}
 		if err := rt.idFree(ctx, o.id); err != nil {
 			return nil, false, err
 		}
 	case o.eventID != "":
-		d.target = hashID(fmt.Sprintf("created/%d/%s/%s", len(d.machine.comp.name), d.machine.comp.name, o.eventID))
-		if in, err := rt.Get(d.target); err == nil {
-			return in, false, nil
+		d.target = CreatedID(d.machine.comp.name, o.eventID)
+		in, err := rt.Get(d.target)
+		if ErrorCode(err) == CodeUnknownInstance {
+			in, err = rt.stored(ctx, d.target)
+		}
+		if ErrorCode(err) != CodeUnknownInstance {
+			return in, false, err
 		}
 	default:
 		d.target = newID()
@@ -112,6 +128,24 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 		}
 	}
 	return in, err == nil, err
+}
+
+// renewKey sees that a reserved key gets an id that the store does not have: the
+// instances that had the key before may be forgotten here.
+func (rt *Runtime) renewKey(ctx context.Context, d *delivery) error {
+	if rt.log == nil {
+		return nil
+	}
+	c, o := d.machine.comp, d.origin
+	n, err := rt.freeGeneration(ctx, c, o.key, o.generation)
+	if err != nil {
+		rt.places.drop(&Instance{id: d.target, st: d.state, origin: o})
+		return err
+	}
+	if n != o.generation {
+		o.generation, d.target = n, rt.places.renumber(c, o.key, n)
+	}
+	return nil
 }
 
 // createdBy reports whether the creation of an instance had this id.
@@ -151,23 +185,6 @@ func (rt *Runtime) create(ctx context.Context, d *delivery, settled bool) (*Inst
 	d.root, d.at = &root{}, rt.clock.now()
 	r, err := rt.ask(ctx, d, settled)
 	return r.Instance, err
-}
-
-// idFree fails if an id is in use or still in the history.
-func (rt *Runtime) idFree(ctx context.Context, id string) error {
-	taken := &Error{Code: CodeIDExists, Instance: id}
-	if _, err := rt.Get(id); err == nil {
-		return taken
-	}
-	if rt.log != nil {
-		for _, err := range rt.log.History(ctx, id, 0) {
-			if err != nil {
-				return fmt.Errorf("look for id %q in the history: %w", id, err)
-			}
-			return taken
-		}
-	}
-	return nil
 }
 
 // create takes a creation up.

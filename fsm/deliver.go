@@ -108,8 +108,25 @@ func (sh *shard) deliver(s *slot, d *delivery) bool {
 		sh.startWorker(s, in, tr, d)
 		return true
 	}
-	sh.stepped(s, in, d, step(&sh.env, in, tr, d.given, &sh.rt.limits, sh.rt.tracing()))
+	sh.stepped(sh.step(s, in, tr, d))
 	return true
+}
+
+// step takes the event to the instance. What is stored of most steps is one
+// piece of memory.
+func (sh *shard) step(s *slot, in *Instance, tr *transition, d *delivery) *stepping {
+	limits, tracing := &sh.rt.limits, sh.rt.tracing()
+	if sh.rt.cfg.Trace == nil {
+		if out, ok := shortStep(in, tr, &d.given, sh.rt.clock.now(), limits, tracing); ok {
+			short := &struct {
+				stepping
+				outcome
+			}{stepping{s: s, before: in, d: d}, out}
+			short.out = &short.outcome
+			return &short.stepping
+		}
+	}
+	return &stepping{s: s, before: in, d: d, out: step(&sh.env, in, tr, d.given, limits, tracing)}
 }
 
 // hold puts a delivery back at the front.
@@ -146,7 +163,7 @@ func (sh *shard) startWorker(s *slot, in *Instance, tr *transition, d *delivery)
 		out := step(e, in, tr, d.given, &rt.limits, rt.tracing())
 		sh.post(item{f: func() {
 			s.busy = false
-			sh.stepped(s, in, d, out)
+			sh.stepped(&stepping{s: s, before: in, d: d, out: out})
 			sh.release(s)
 		}})
 		rt.work.hookEnds()
@@ -154,7 +171,8 @@ func (sh *shard) startWorker(s *slot, in *Instance, tr *transition, d *delivery)
 }
 
 // stepped takes what a step led to towards its commit.
-func (sh *shard) stepped(s *slot, in *Instance, d *delivery, out *outcome) {
+func (sh *shard) stepped(st *stepping) {
+	s, in, d, out := st.s, st.before, st.d, st.out
 	switch {
 	case out.err != nil:
 		if d.given.timer != nil {
@@ -176,7 +194,7 @@ func (sh *shard) stepped(s *slot, in *Instance, d *delivery, out *outcome) {
 	if out.tr != nil {
 		s.work = out.after
 	}
-	sh.add(&stepping{s: s, before: in, d: d, out: out})
+	sh.add(st)
 }
 
 func ignoredError(in *Instance, event string) error {
@@ -253,7 +271,10 @@ func (rt *Runtime) noInstance(id string) error {
 	in, err := rt.Get(id)
 	if err == nil {
 		code := CodeInstanceEnded
-		if in.EntryPoint() {
+		switch {
+		case in.status == StatusQuarantined:
+			return rt.quarantineError(in)
+		case in.EntryPoint():
 			code = CodeInstanceInactive
 		}
 		return &Error{Code: code, Component: in.Component(), Machine: in.Machine(), Instance: id, Key: in.Key(), State: in.State(), Version: in.Version()}

@@ -33,6 +33,10 @@
 // numbers.go and watch.go make it visible, effects.go and outbox.go pass on what
 // is still to be done. Beside that way lie definition.go, parse.go, check.go and
 // compile.go (from a file to something that runs), table.go and env.go (finding
-// instances), timers.go, places.go (keys and singletons), records.go, store.go
-// and restore.go. docs/architecture.md tells the same as a story.
+// instances), timers.go, places.go (keys and singletons), records.go. Around the
+// store: store.go says what one is, standby.go waits for the log, restore.go,
+// restoring.go and rebuild.go bring back what it holds, quarantine.go keeps what
+// cannot run, flush.go feeds checkpoints, known.go asks for what only the store
+// knows, retention.go has it forget; past.go, diff.go, causes.go and correlate.go
+// look back. docs/architecture.md tells the same as a story.
 package fsm

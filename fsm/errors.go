@@ -46,6 +46,7 @@ const (
 	CodeLagged           Code = "lagged"
 	CodeDefinition       Code = "definition_invalid"
 	CodeUnknownOutcome   Code = "outcome_unknown"
+	CodeUnknownRecord    Code = "record_not_found"
 )
 
 // An Error says what was asked for, what was found, and what to do. Use
@@ -80,8 +81,9 @@ var (
 	// error state; it matches both CodeInstanceEnded (removed from the table)
 	// and CodeInstanceInactive (an entry point, which stays in it).
 	ErrInstanceEnded = &Error{Code: CodeInstanceEnded}
-	// ErrQuarantined is returned for an instance that the store refused to
-	// advance, because its version there is not the one the runtime knows.
+	// ErrQuarantined is returned for an instance that cannot be advanced; the
+	// error says why. One whose machine or state is not defined is an
+	// ErrUnknownInstance as well. See Runtime.Quarantined.
 	ErrQuarantined = &Error{Code: CodeQuarantined}
 	// ErrEventIgnored is returned when no transition takes the event; the
 	// error lists the events that the state accepts.
@@ -129,6 +131,9 @@ var (
 	// notices it missed.
 	ErrLagged     = &Error{Code: CodeLagged}
 	ErrDefinition = &Error{Code: CodeDefinition}
+	// ErrUnknownRecord is returned for a record that there is not, or that is
+	// not kept any more.
+	ErrUnknownRecord = &Error{Code: CodeUnknownRecord}
 )
 
 // ErrorCode returns the code of the first *Error in err's chain, or "" if
@@ -181,7 +186,7 @@ func (e *Error) sentence() string {
 	case CodeInstanceEnded, CodeInstanceInactive:
 		return fmt.Sprintf("%s has ended in state %s", e.instance(), e.State)
 	case CodeQuarantined:
-		return e.instance() + " is quarantined: the store holds another version of it"
+		return e.instance() + " is quarantined"
 	case CodeEventIgnored:
 		return fmt.Sprintf("%s ignored %s in state %s; accepted now: %s", e.instance(), e.Event, e.State, acceptedText(e.Accepted))
 	case CodeVersionMoved:
@@ -212,6 +217,11 @@ func (e *Error) sentence() string {
 		return fmt.Sprintf("hook %s did not return in time", e.Event)
 	case CodeHookStuck:
 		return fmt.Sprintf("hook %s is not run: %d earlier calls of it never returned", e.Event, e.Count)
+	case CodeUnknownRecord:
+		if e.Version == 0 {
+			return fmt.Sprintf("no record of %q", e.Instance)
+		}
+		return fmt.Sprintf("no record of version %d of %q", e.Version, e.Instance)
 	case CodeConflict:
 		return fmt.Sprintf("the store holds another version of %q than %d", e.Instance, e.Version)
 	case CodeFenced:

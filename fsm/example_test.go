@@ -214,7 +214,7 @@ func ExampleRuntime_History() {
 			log.Fatal(err)
 		}
 	}
-	for r, err := range rt.History(ctx, order.ID()) {
+	for r, err := range rt.History(ctx, order.ID(), 0) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -225,6 +225,91 @@ func ExampleRuntime_History() {
 	// 2 PLACE "Draft" -> "AwaitingPayment"
 	// 3 PAY "AwaitingPayment" -> "Paid"
 	// 4 SHIP "Paid" -> "Shipped"
+}
+
+// What an instance was at any of its records, and what a record changed.
+func ExampleRuntime_StateAt() {
+	ctx := context.Background()
+	rt := start(fsm.Config{Store: fsm.NewMemoryStore()})
+	defer rt.Stop(ctx)
+
+	order, err := rt.Create(ctx, "Order", map[string]any{"amount": 40})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := rt.Send(ctx, order.ID(), fsm.Event{Type: "PLACE", Payload: map[string]any{"amount": 45, "by": "web"}}); err != nil {
+		log.Fatal(err)
+	}
+	before, err := rt.StateAt(ctx, order.ID(), 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	after, err := rt.StateAt(ctx, order.ID(), 2)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(before.State, "->", after.State)
+	for _, c := range fsm.Diff(before.Context, after.Context) {
+		fmt.Println(c.Path, c.Before, c.After)
+	}
+	// Output:
+	// Draft -> AwaitingPayment
+	// amount 40 45
+	// by <nil> web
+}
+
+// Instances that are about one thing are found by the fields that say so.
+func ExampleRuntime_Correlated() {
+	ctx := context.Background()
+	rt := start(fsm.Config{})
+	defer rt.Stop(ctx)
+
+	for _, id := range []string{"ORD-1", "ORD-2", "ORD-1"} {
+		if _, err := rt.Create(ctx, "Order", map[string]any{"orderId": id}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	found, err := rt.Correlated(ctx, "ORD-1", 10)
+	fmt.Println(len(found.Instances), found.More, err)
+	// Output: 2 false <nil>
+}
+
+// A record names what led to it; Causes follows that up to what came from
+// outside.
+func ExampleRuntime_Causes() {
+	ctx := context.Background()
+	rt := start(fsm.Config{})
+	defer rt.Stop(ctx)
+
+	order, err := rt.Create(ctx, "Order", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	r, err := rt.Send(ctx, order.ID(), fsm.Event{Type: "PLACE"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	chain, err := rt.Causes(ctx, r.Record)
+	if err != nil {
+		log.Fatal(err)
+	}
+	tree, err := rt.Caused(ctx, r.Record, fsm.CausedOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(chain), chain[0].Event.Type, len(tree.Caused))
+	// Output: 1 PLACE 0
+}
+
+// What a runtime is doing, for those who ask whether it is ready.
+func ExampleRuntime_Status() {
+	rt := start(fsm.Config{})
+	fmt.Println(rt.Status().Phase)
+	rt.Stop(context.Background())
+	fmt.Println(rt.Status().Phase)
+	// Output:
+	// running
+	// stopped
 }
 
 // Definitions can be tried without a runtime.

@@ -20,7 +20,11 @@ func (sh *shard) fail(b *batch, err error) {
 	if errors.Is(err, ErrFenced) {
 		sh.rt.fenced(err)
 	}
-	sh.dropSteps(b.steps, &Error{Code: codeOf(err, CodeStoreFailed), Err: err})
+	err = &Error{Code: codeOf(err, CodeStoreFailed), Err: err}
+	for _, c := range b.chosen {
+		c.stored <- err // the sender sends it again
+	}
+	sh.dropSteps(b.steps, err)
 	// Effects that led to nothing are marked done with the next commit.
 	if done := b.done; len(done) > 0 && !sh.rt.halted.Load() {
 		sh.later(&delivery{}, func() {
@@ -51,7 +55,11 @@ func (sh *shard) conflict(b *batch, err *Error) {
 	}
 	if len(dropped) == 0 {
 		// It names nothing of this batch: treat it like any other failure.
-		sh.dropSteps(b.steps, &Error{Code: CodeStoreFailed, Err: err})
+		failed := &Error{Code: CodeStoreFailed, Err: err}
+		for _, c := range b.chosen {
+			c.stored <- failed
+		}
+		sh.dropSteps(b.steps, failed)
 		return
 	}
 	// A group goes with it if one of its steps builds on a dropped one.
@@ -79,8 +87,10 @@ func (sh *shard) conflict(b *batch, err *Error) {
 		sh.quarantine(s)
 	}
 	sh.dropSteps(gone, err)
-	if len(rest) > 0 || len(b.done) > 0 {
-		sh.commit(sh.newBatch(rest, b.done))
+	if len(rest) > 0 || len(b.done) > 0 || len(b.chosen) > 0 {
+		again := sh.newBatch(rest, b.done)
+		again.chosen = b.chosen
+		sh.commit(again)
 	}
 }
 
@@ -202,24 +212,4 @@ func (sh *shard) later(d *delivery, f func()) {
 		sh.rt.work.done(1)
 	})
 	d.attempts++
-}
-
-// quarantine takes an instance out of what can be advanced: the store holds
-// another version of it.
-func (sh *shard) quarantine(s *slot) {
-	in := s.cur.Load()
-	num := sh.rt.numbers[in.st.m.comp.index]
-	q := *in
-	q.rare = newRare(in.ctx, nil, StatusError)
-	sh.tab.mu.Lock()
-	q.seq = num.next(s, 1)
-	sh.tab.move(s, in, &q)
-	sh.tab.remove(s)
-	sh.tab.mu.Unlock()
-	num.count(-1)
-	sh.arm(s, &q)
-	sh.rt.addQuarantined(&q)
-	t := Trace{Kind: NoticeQuarantined, Instance: q.id, Component: q.Component(), Machine: q.Machine(), State: q.st.name, Status: q.status}
-	sh.rt.tellNumbered(&q, t)
-	sh.rt.cfg.Logger.Error("instance quarantined: the store holds another version of it", "component", q.Component(), "machine", q.Machine(), "instance", q.id)
 }

@@ -286,7 +286,7 @@ func (s *Status) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &name); err != nil {
 		return err
 	}
-	for _, c := range []Status{StatusActive, StatusCompleted, StatusError} {
+	for _, c := range []Status{StatusActive, StatusCompleted, StatusError, StatusQuarantined} {
 		if c.String() == name {
 			*s = c
 			return nil

@@ -119,7 +119,7 @@ func historyRun(t *testing.T, seed uint64, s Store) (out [][]*Record) {
 	}
 	for _, id := range ids {
 		var records []*Record
-		for r, err := range rt.History(t.Context(), id) {
+		for r, err := range rt.History(t.Context(), id, 0) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,11 +13,14 @@ const (
 	StatusActive    Status = iota
 	StatusCompleted        // reached a final state
 	StatusError            // reached an error state, or failed
+	// StatusQuarantined is shown for an instance that cannot be advanced, see
+	// Runtime.Quarantined. No record or snapshot has it.
+	StatusQuarantined
 )
 
-// String returns "active", "completed" or "error".
+// String returns "active", "completed", "error" or "quarantined".
 func (s Status) String() string {
-	return [...]string{"active", "completed", "error"}[s]
+	return [...]string{"active", "completed", "error", "quarantined"}[s]
 }
 
 // An Instance is one state machine at one moment. It is an immutable value: a
@@ -44,7 +47,7 @@ type rare struct {
 	status Status
 }
 
-var plainRare = [...]*rare{{status: StatusActive}, {status: StatusCompleted}, {status: StatusError}}
+var plainRare = [...]*rare{{status: StatusActive}, {status: StatusCompleted}, {status: StatusError}, {status: StatusQuarantined}}
 
 func newRare(ctx Data, timers []timer, status Status) *rare {
 	if len(ctx.fields) == 0 && len(timers) == 0 {

@@ -20,6 +20,14 @@ type memoryLog struct {
 	records   map[RecordID]*memoryRecord
 	instances map[string]*memoryInstance
 	done      map[EffectID]*memoryDone
+	chosen    map[RemoteID]*memoryChosen
+}
+
+// A memoryChosen is a choice of targets.
+type memoryChosen struct {
+	targets  []string
+	position uint64
+	time     int64 // Unix ms
 }
 
 // A memoryInstance is what the log knows of one instance.
@@ -88,6 +96,12 @@ func (l *memoryLog) append(epoch uint64, b Batch) (uint64, error) {
 	}
 	for _, id := range b.Done {
 		l.markDone(id, nil)
+	}
+	for _, c := range b.Chosen {
+		if l.chosen[c.Effect] == nil {
+			l.end++
+			l.chosen[c.Effect] = &memoryChosen{c.Targets, l.end, time.Now().UnixMilli()}
+		}
 	}
 	return l.end, nil
 }
@@ -296,6 +310,9 @@ func (l *memoryLog) retain(cut func(component, machine string) Cut) {
 			return time.UnixMilli(d.time).Before(cut("", "").Records)
 		}
 		return l.records[d.of.rec.ID()] != d.of
+	})
+	maps.DeleteFunc(l.chosen, func(_ RemoteID, c *memoryChosen) bool {
+		return time.UnixMilli(c.time).Before(cut("", "").Records)
 	})
 	maps.DeleteFunc(l.instances, func(id string, _ *memoryInstance) bool { return over[id] })
 }

@@ -116,7 +116,8 @@ func (o *memoryOpener) usable(ctx context.Context) error {
 // Restore yields the latest snapshot of each instance that has one, which is
 // less to read than all of its records, then the records that no snapshot
 // includes and those with an open effect, then what was done without a record
-// that is yielded.
+// that is yielded and what was chosen. That a record was the outcome of another
+// runtime's effect is told beside it where it is not yielded.
 //
 // Called again it reads on: what was appended since. The position moves only
 // when the sequence has been read to its end. Who has not read on for longer
@@ -273,6 +274,9 @@ func (l *memoryLog) since(position uint64) ([]Restored, uint64) {
 		}
 		s := snapshotOf(l.instances[m.rec.Instance])
 		if s != nil && m.rec.Version <= s.Version && m.open == 0 {
+			if m.rec.Remote != nil {
+				out = append(out, Restored{Applied: &AppliedEffect{*m.rec.Remote, m.rec.Instance}})
+			}
 			continue
 		}
 		yielded[m] = true
@@ -290,6 +294,11 @@ func (l *memoryLog) since(position uint64) ([]Restored, uint64) {
 		id := d.id
 		out = append(out, Restored{Done: &id})
 	}
+	for id, c := range l.chosen {
+		if c.position > position {
+			out = append(out, Restored{Chosen: &ChosenTargets{id, c.targets}})
+		}
+	}
 	return out, l.end
 }
 
@@ -299,5 +308,6 @@ func newMemoryLog() *memoryLog {
 		instances: map[string]*memoryInstance{},
 		records:   map[RecordID]*memoryRecord{},
 		done:      map[EffectID]*memoryDone{},
+		chosen:    map[RemoteID]*memoryChosen{},
 	}
 }

@@ -19,6 +19,10 @@ type Config struct {
 	// Store keeps what must survive the process. Defaults to none: state is
 	// in memory, and the last 16 records of each instance are kept.
 	Store Store
+	// Takeover claims the log at once where several processes can reach it. By
+	// default a start stands by while another process is seen alive with it,
+	// within the last 10 s. Whoever had it is fenced and stops.
+	Takeover bool
 	// NoSnapshots switches off the snapshots that a store gets every
 	// SnapshotEvery transitions of an instance and at its end.
 	NoSnapshots bool
@@ -45,6 +49,15 @@ type Config struct {
 	HookTimeout time.Duration
 	// Limits bounds what one event or instance may use.
 	Limits Limits
+	// Retention says how long what nobody needs any more is kept in the store.
+	// Defaults to for ever.
+	Retention Retention
+	// RetentionOf has others for what is named by its key: "component", or
+	// "component/machine", which comes first.
+	RetentionOf map[string]Retention
+	// Correlate names the fields by whose values Correlated finds instances.
+	// Defaults to orderId, requestId, id, transactionId, correlationId.
+	Correlate []string
 	// Clock defaults to the system's.
 	Clock Clock
 	// Trace, if set, is called for each thing a transition does, as it
@@ -69,11 +82,12 @@ type Limits struct {
 	// Held is how many events may wait for one busy instance. Defaults to
 	// 1,000.
 	Held int
-	// Ended is how many ended instances are remembered without a store.
-	// Defaults to 10,000.
+	// Ended is how many ended instances are remembered in memory: Get finds
+	// them. A store keeps its own, see Config.Retention. Defaults to 10,000.
 	Ended int
 	// EffectAge is how long an effect for another runtime waits for its
-	// receiver. Defaults to 24 h.
+	// receiver, from the transition that made it, restarts included. Defaults
+	// to 24 h.
 	EffectAge time.Duration
 }
 

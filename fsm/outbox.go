@@ -24,9 +24,11 @@ type RemoteEffect struct {
 	// effects are unique within a log.
 	From string `json:"from"`
 	Log  string `json:"log"`
-	// Epoch grows with each start of From. Seq numbers what it has sent since;
-	// all that is below Lowest is done, and its id can be forgotten. The first
-	// Reopened ones were left open by the run before.
+	// Epoch grows with each start of From. Seq numbers what it has sent since,
+	// one after the other for each component: when one comes, those before it
+	// for the same component are done. All that is below Lowest is done,
+	// whichever component it was for. The first Reopened ones were left open by
+	// the run before.
 	Epoch    uint64   `json:"epoch"`
 	Seq      uint64   `json:"seq"`
 	Lowest   uint64   `json:"lowest"`

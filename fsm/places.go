@@ -18,7 +18,8 @@ type keyRef struct {
 }
 
 // A keyPlace remembers the generation of a key after its instance has ended, so
-// that the next one gets an id of its own.
+// that the next one gets an id of its own: for as long as the instance is
+// remembered in memory. What was before is looked up in the store.
 type keyPlace struct {
 	generation uint64
 	id         string // "" while nobody has the key
@@ -67,6 +68,15 @@ func (p *places) takeKey(c *component, key string) (id string, generation uint64
 	k.id = keyedID(c.name, key, k.generation)
 	k.reserved = make(chan struct{})
 	return k.id, k.generation, false, nil
+}
+
+// renumber gives a reserved key another generation and returns its id.
+func (p *places) renumber(c *component, key string, generation uint64) (id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := p.keys[keyRef{c, key}]
+	k.generation, k.id = generation, keyedID(c.name, key, generation)
+	return k.id
 }
 
 // settle keeps what the instance reserved.
@@ -123,6 +133,11 @@ func (p *places) free(in *Instance, unused bool) {
 // too.
 func (p *places) restore(in *Instance, active bool) {
 	m := in.st.m
+	if in.origin.key == "" && !m.single() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if active && m.single() {
 		p.singles[m] = in.id
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -42,6 +43,12 @@ func TestPlainStepIsStep(t *testing.T) {
 				}
 				if ok && !reflect.DeepEqual(*after, *out.after) {
 					t.Fatalf("seed %d, %s: plainStep gives\n%+v, step\n%+v", seed, event, after, out.after)
+				}
+				short, ok := shortStep(in, tr, &given{event: event, payload: payload}, now, &limits, true)
+				want := *out
+				want.traces = slices.DeleteFunc(slices.Clone(out.traces), func(t Trace) bool { return t.method() })
+				if ok != (out.err == nil) || ok && !reflect.DeepEqual(short, want) {
+					t.Fatalf("seed %d, %s: shortStep gives %v\n%+v, step\n%+v", seed, event, ok, short, want)
 				}
 				if ok && (len(out.effects)+len(out.created) > 0 || out.late || out.numbered != 1 || !out.data.Equal(after.data) || !oneChange(out.traces)) {
 					t.Fatalf("seed %d, %s: step leads to more: %+v", seed, event, out)

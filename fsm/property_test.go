@@ -97,7 +97,7 @@ func (c *counter) assert(t *testing.T) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	want := []string{
-		"type omitted", "shards 1", "shards 4", "store memory", "store slow", "store flaky", "restart", "crash",
+		"type omitted", "shards 1", "shards 4", "store memory", "store slow", "store flaky", "restart", "restart without a pause", "crash",
 		"fired: timeout", "fired: auto-transition", "fired: timeout_expired_during_restart",
 		"record created", "record transition", "failed: machine_not_found", "effect send", "effect deliver", "effect create",
 		"notice context_change", "notice event_ignored", "notice user_code_error", "notice inter_machine_transition",

@@ -290,14 +290,37 @@ func (w *world) advance() {
 }
 
 func (w *world) restartAtRest() {
-	before := w.tableIDs()
+	before, table := w.tableIDs(), w.table()
 	w.checkAtRest()
 	down := time.Duration(sample(w.t, "down", 0, 1, 150)) * time.Millisecond
 	w.restart(down)
 	if after := w.tableIDs(); down == 0 && w.plan.shards == 1 && fmt.Sprint(after) != fmt.Sprint(before) {
 		w.errorf("table after a restart: %v, before it %v", after, before)
 	}
+	if after := w.table(); down == 0 {
+		for id, was := range table {
+			if is, ok := after[id]; ok && is != was {
+				w.errorf("%s after a restart:\n%s\nbefore it:\n%s", id, is, was)
+			}
+		}
+		if len(after) != len(table) {
+			w.errorf("%d instances after a restart, %d before it", len(after), len(table))
+		}
+		coverage.count("restart without a pause")
+	}
 	coverage.count("restart")
+}
+
+// table is all that instances are, with the Go types of their values.
+func (w *world) table() map[string]string {
+	out := map[string]string{}
+	for in := range w.rt.Instances(fsm.Filter{}) {
+		public, is := in.PublicMember()
+		out[in.ID()] = fmt.Sprintf("%s %s %v v%d %q %q %v %#v %v %#v %v %v",
+			in.Machine(), in.State(), in.Status(), in.Version(), in.Key(), in.Parent(), in.EntryPoint(),
+			in.Context().Map(), is, public.Map(), in.Timers(), in.CreatedAt())
+	}
+	return out
 }
 
 func (w *world) tableIDs() []string {

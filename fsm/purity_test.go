@@ -15,7 +15,7 @@ import (
 var pureFiles = []string{
 	"step.go", "step_effects.go", "step_plain.go", "rules.go", "compile.go", "data.go", "value.go", "engine.go",
 	"simulate.go", "instance.go", "record.go", "records.go", "definition.go", "hooks.go", "history.go", "seen.go",
-	"queue.go", "problem.go", "trace.go", "check*.go", "contextschema.go",
+	"queue.go", "problem.go", "trace.go", "check*.go", "contextschema.go", "diff.go",
 }
 
 // impureImports do I/O, keep time, or synchronise. Package time may be imported

@@ -17,16 +17,15 @@ func (rt *Runtime) slot(id string) *slot {
 }
 
 // Get returns an instance as of its last stored transition. Those that ended
-// are remembered for a while. It fails with ErrUnknownInstance or
-// ErrQuarantined.
+// are remembered for a while; those that are quarantined have that status. It
+// does not wait: while the runtime stands by or restores, what is not found
+// fails with ErrNotRunning (see Ready), later with ErrUnknownInstance.
 func (rt *Runtime) Get(id string) (*Instance, error) {
 	if s := rt.slot(id); s != nil {
 		return s.cur.Load(), nil
 	}
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	if in := rt.quarantined[id]; in != nil {
-		return nil, &Error{Code: CodeQuarantined, Component: in.Component(), Machine: in.Machine(), Instance: id, Key: in.Key(), State: in.State()}
+	if rt.starting() {
+		return nil, rt.notRunning()
 	}
 	return nil, &Error{Code: CodeUnknownInstance, Instance: id}
 }
@@ -65,7 +64,7 @@ func (rt *Runtime) Instances(f Filter) iter.Seq[*Instance] {
 		slices.SortFunc(slots, func(a, b *slot) int { return cmp.Compare(a.order, b.order) })
 		for _, s := range slots {
 			in := s.cur.Load()
-			gone := in.status != StatusActive && !in.origin.entryPoint
+			gone := in.status != StatusActive && (!in.origin.entryPoint || in.status == StatusQuarantined)
 			if !gone && f.wants(in) && !yield(in) {
 				return
 			}
@@ -91,22 +90,6 @@ func (rt *Runtime) Population(component, machine string) (map[string]int, error)
 	return out, nil
 }
 
-// History yields the records of an instance, live or ended, oldest first. With
-// a store it is all that the store retains; without, it is the last 16 at
-// least. It yields nothing for an id that is not known.
-func (rt *Runtime) History(ctx context.Context, id string) iter.Seq2[*Record, error] {
-	if rt.log != nil {
-		return rt.log.History(ctx, id, 0)
-	}
-	return func(yield func(*Record, error) bool) {
-		for _, r := range rt.kept(ctx, id) {
-			if !yield(r, nil) {
-				return
-			}
-		}
-	}
-}
-
 // kept returns the records of an instance that are kept without a store.
 func (rt *Runtime) kept(ctx context.Context, id string) []*Record {
 	s := rt.slot(id)
@@ -114,15 +97,17 @@ func (rt *Runtime) kept(ctx context.Context, id string) []*Record {
 		return nil
 	}
 	var out []*Record
-	err := rt.shardOf(id).visit(ctx, func() {
-		first := s.oldest()
-		if first.version == 1 {
-			out = append(out, rt.creationRecord(first, s.order, first.createdEvent()))
-		}
-		out = s.unpack(out)
-	})
-	if err != nil {
+	if err := rt.shardOf(id).visit(ctx, func() { out = rt.keptOf(s) }); err != nil {
 		return nil
 	}
 	return out
+}
+
+// keptOf is kept for the owner of the instance's shard.
+func (rt *Runtime) keptOf(s *slot) []*Record {
+	var out []*Record
+	if first := s.oldest(); first.version == 1 {
+		out = append(out, rt.creationRecord(first, s.order, first.createdEvent()))
+	}
+	return s.unpack(out)
 }

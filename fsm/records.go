@@ -46,7 +46,8 @@ func (in *Instance) recordOrigin(order uint64) *RecordOrigin {
 func (r *Record) fill(in *Instance, data, ctx Data) {
 	r.Data, r.Timers = data, recordTimers(in.timers)
 	if in.st.m.public {
-		r.Context = &ctx
+		own := ctx // only here on the heap
+		r.Context = &own
 	}
 }
 
@@ -77,17 +78,18 @@ func (rt *Runtime) transitionRecord(st *stepping) *Record {
 		rec.Effect = &d.effect
 	}
 	if !rt.cfg.NoSnapshots && (in.status != StatusActive || (in.version-1)%uint64(rt.cfg.SnapshotEvery) == 0) {
-		rec.Snapshot = rt.snapshot(st.s, in)
+		rec.Snapshot = rt.snapshot(st.s, in, st.s.seenList(true))
 	}
 	return rec
 }
 
-// snapshot holds the whole instance as it is after a step.
-func (rt *Runtime) snapshot(s *slot, in *Instance) *Snapshot {
+// snapshot holds the whole instance as it is after a step, with the events that
+// it has seen by then.
+func (rt *Runtime) snapshot(s *slot, in *Instance, seen []SeenEvent) *Snapshot {
 	snap := &Snapshot{
 		Instance: in.id, Version: in.version, Component: in.Component(), Machine: in.Machine(), State: in.st.name,
 		Status: in.status, Data: in.data, Timers: recordTimers(in.timers), CreatedAt: in.created / 1e6, UpdatedAt: in.updated / 1e6,
-		EventIDs: s.seenList(),
+		EventIDs: seen,
 		Origin:   *in.recordOrigin(s.order),
 	}
 	if in.st.m.public {

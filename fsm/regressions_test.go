@@ -86,8 +86,8 @@ func TestRegressionCreationLostAfterAFailedCommit(t *testing.T) {
 	}
 }
 
-// quarantined makes an instance of M with the key "k" that the store refuses.
-func quarantined(t *testing.T, ms ...Machine) (*Runtime, string) {
+// conflicting makes an instance of M with the key "k" that the store refuses.
+func conflicting(t *testing.T, ms ...Machine) (*Runtime, string) {
 	t.Helper()
 	var bad atomic.Pointer[string]
 	store := &scriptedStore{Store: NewMemoryStore(), waits: true, script: func(ctx context.Context, b Batch, write func(context.Context, Batch) error) error {
@@ -108,7 +108,7 @@ func quarantined(t *testing.T, ms ...Machine) (*Runtime, string) {
 // its context has ended.
 func TestRegressionKeyOfAQuarantinedInstance(t *testing.T) {
 	t.Parallel()
-	rt, id := quarantined(t)
+	rt, id := conflicting(t)
 	_, err := rt.Send(t.Context(), id, Event{Type: "GO"})
 	wantCode(t, "Send", err, CodeConflict)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -269,7 +269,7 @@ func TestRegressionOrderReversedAfterAFailedCommit(t *testing.T) {
 	mustSend(t, rt, sid, "GO", Settled())
 	settle(t, rt)
 	var got []any
-	for r, err := range rt.History(t.Context(), tid) {
+	for r, err := range rt.History(t.Context(), tid, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type Runtime struct {
 	workers   crew
 	watchers  watchers
 	places    places
+	correlate [][]string // paths
 	ended     endedSet
 	outbox    outbox
 	intake    intake
@@ -44,30 +46,27 @@ type Runtime struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	phase   atomic.Int32
-	started chan struct{} // closed when Start has returned
-	halted  atomic.Bool   // nothing is taken up any more
-	dead    chan struct{} // closed then
-	halt    sync.Once
-	close   sync.Once // of the log
+	phase    lifePhase
+	progress restoreProgress
+
+	started  chan struct{} // closed when Start has returned
+	halted   atomic.Bool   // nothing is taken up any more
+	dead     chan struct{} // closed then
+	halt     sync.Once
+	close    sync.Once // of the log
+	flushing sync.Once // of checkpoints
 
 	mu          sync.Mutex // guards all below
-	err         error
+	err         error      // why it ended by itself
+	failed      error      // why its start failed
+	heldBy      string     // whoever it stands by for
+	measure     func() (done, total uint64)
 	goroutines  int
 	isQuiet     bool
 	quiet       chan struct{} // closed when goroutines gets to 0 after a halt
 	retries     map[*time.Timer]struct{}
-	quarantined map[string]*Instance
+	quarantined map[string]*quarantined
 }
-
-// Phases of a runtime's life.
-const (
-	phaseNew int32 = iota
-	phaseRestoring
-	phaseRunning
-	phaseStopping
-	phaseStopped
-)
 
 // NewRuntime checks the configuration and compiles the components. It reports
 // all that is wrong at once: ErrConfig, ErrDefinition, ErrEntryMachine. Nothing
@@ -76,7 +75,7 @@ func NewRuntime(c Config) (*Runtime, error) {
 	rt := &Runtime{
 		comps: map[string]*component{}, seed: maphash.MakeSeed(), places: newPlaces(),
 		dead: make(chan struct{}), quiet: make(chan struct{}), started: make(chan struct{}),
-		retries: map[*time.Timer]struct{}{}, quarantined: map[string]*Instance{},
+		retries: map[*time.Timer]struct{}{}, quarantined: map[string]*quarantined{},
 	}
 	var errs []error
 	wrong := func(format string, args ...any) {
@@ -109,10 +108,19 @@ func NewRuntime(c Config) (*Runtime, error) {
 		"Shards": c.Shards, "Inbox": c.Inbox, "HookWorkers": c.HookWorkers, "SnapshotEvery": c.SnapshotEvery,
 		"HookTimeout": int(c.HookTimeout), "Limits.DataBytes": c.Limits.DataBytes, "Limits.Hops": c.Limits.Hops,
 		"Limits.Events": c.Limits.Events, "Limits.Held": c.Limits.Held, "Limits.Ended": c.Limits.Ended,
-		"Limits.EffectAge": int(c.Limits.EffectAge),
+		"Limits.EffectAge": int(c.Limits.EffectAge), "Retention.Ended": int(c.Retention.Ended), "Retention.Records": int(c.Retention.Records),
 	} {
 		if n < 0 {
 			wrong("%s is negative", what)
+		}
+	}
+	for of, r := range c.RetentionOf {
+		name, machine, _ := strings.Cut(of, "/")
+		if comp := rt.comps[name]; comp != nil && machine != "" && comp.machines[machine] == nil {
+			wrong("RetentionOf %q: component %q has no machine %q", of, name, machine)
+		}
+		if min(r.Ended, r.Records) < 0 {
+			wrong("RetentionOf %q is negative", of)
 		}
 	}
 	if c.Limits.DataBytes > 3<<20 {
@@ -123,17 +131,17 @@ func NewRuntime(c Config) (*Runtime, error) {
 	}
 	linkRules(rt.comps)
 	c.setDefaults()
+	for _, field := range c.Correlate {
+		rt.correlate = append(rt.correlate, strings.Split(field, "."))
+	}
 	rt.cfg, rt.limits = c, c.Limits
 	rt.clock = newSteadyClock(c.Clock)
+	rt.phase.since.Store(rt.clock.now())
 	rt.workers = crew{rt: rt, most: c.HookWorkers, stuck: map[string]int{}}
-	rt.ended = endedSet{most: c.Limits.Ended, byID: map[string]*slot{}, forget: func(in *Instance) {
-		if rt.log == nil {
-			rt.places.forget(in)
-		}
-	}}
+	rt.ended = endedSet{most: c.Limits.Ended, byID: map[string]*slot{}, forget: rt.places.forget}
 	rt.waiters.New = func() any { return &waiter{make(chan answer, 1)} }
 	rt.outbox = outbox{rt: rt, lowest: 1, open: map[uint64]struct{}{}, lanes: map[string]*lane{}}
-	rt.intake = intake{known: map[RemoteID]*takenEffect{}}
+	rt.intake = intake{senders: map[senderID]*sender{}}
 	rt.born = uint64(rt.clock.now() / 1e6)
 	rt.ctx, rt.cancel = context.WithCancel(context.Background())
 	for n := range c.Shards {
@@ -157,6 +165,9 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Limits.Held, 1000)
 	setDefault(&c.Limits.Ended, 10_000)
 	setDefault(&c.Limits.EffectAge, 24*time.Hour)
+	if c.Correlate == nil {
+		c.Correlate = defaultCorrelate
+	}
 	if c.Clock == nil {
 		c.Clock = newSystemClock()
 	}
@@ -179,19 +190,27 @@ func (rt *Runtime) Name() string { return rt.cfg.Name }
 func (rt *Runtime) Components() []*Component { return rt.cfg.Components }
 
 // Start claims the log, restores what it holds, and begins to take events. It
-// returns once the runtime runs. The context bounds the start only. A runtime
-// is started once.
+// returns once the runtime runs. While another process is alive with the log it
+// stands by, see Config.Takeover and Status. The context bounds the start only.
+// A runtime is started once.
 func (rt *Runtime) Start(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("start runtime %s: %w", rt.cfg.Name, err)
 	}
-	if !rt.phase.CompareAndSwap(phaseNew, phaseRestoring) {
+	if !rt.enter(phaseNew, phaseRestoring) {
 		return &Error{Code: CodeConfig, Detail: "a runtime is started once"}
 	}
 	defer close(rt.started)
 	rt.logMissingHooks()
+	// Stop ends a start, too.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(rt.ctx, func() { cancel(&Error{Code: CodeNotRunning, Detail: "it was stopped"}) })()
 	if err := rt.start(ctx); err != nil {
-		rt.phase.Store(phaseStopped)
+		rt.mu.Lock()
+		rt.failed = err
+		rt.mu.Unlock()
+		rt.end(phaseStopped)
 		rt.stopWork()
 		err = errors.Join(err, rt.closeLog())
 		return fmt.Errorf("start runtime %s: %w", rt.cfg.Name, err)
@@ -201,27 +220,46 @@ func (rt *Runtime) Start(ctx context.Context) error {
 
 func (rt *Runtime) start(ctx context.Context) error {
 	if rt.cfg.Store != nil {
-		log, err := rt.cfg.Store.Open(ctx, rt.cfg.Name)
-		if err != nil {
-			return fmt.Errorf("open its log: %w", err)
-		}
-		rt.log, rt.waits = log, log.Waits()
-		if rt.waits {
-			rt.committer = newCommitter(rt)
-			rt.spawn(rt.committer.run)
+		if err := rt.openLog(ctx); err != nil {
+			return err
 		}
 		restored, err := rt.claimAndRestore(ctx)
 		if err != nil {
 			return err
 		}
+		if err := rt.holdLease(ctx); err != nil {
+			return err
+		}
 		if err := rt.resume(ctx, restored); err != nil {
 			return err
 		}
+		rt.checkpoints()
 	}
-	if !rt.phase.CompareAndSwap(phaseRestoring, phaseRunning) {
+	if !rt.enter(phaseRestoring, phaseRunning) {
 		return rt.notRunning() // it was stopped meanwhile
 	}
+	if rt.log != nil {
+		rt.retain()
+	}
 	return rt.createEntryPoints(ctx)
+}
+
+func (rt *Runtime) openLog(ctx context.Context) error {
+	log, err := rt.cfg.Store.Open(ctx, rt.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("open its log: %w", err)
+	}
+	rt.log, rt.waits = log, log.Waits()
+	if p, ok := log.(interface{ Progress() (done, total uint64) }); ok {
+		rt.mu.Lock()
+		rt.measure = p.Progress
+		rt.mu.Unlock()
+	}
+	if rt.waits {
+		rt.committer = newCommitter(rt)
+		rt.spawn(rt.committer.run)
+	}
+	return nil
 }
 
 // epoch grows with each start.
@@ -255,10 +293,14 @@ func (rt *Runtime) createEntryPoints(ctx context.Context) error {
 	return nil
 }
 
+// hasEntryPoint counts one that is quarantined, too.
 func (rt *Runtime) hasEntryPoint(c *component) bool {
-	for in := range rt.Instances(Filter{Component: c.name, Machine: c.entry.name}) {
-		if in.origin.entryPoint || c.singleton {
-			return true
+	for _, sh := range rt.shards {
+		for _, s := range sh.tab.all() {
+			in := s.cur.Load()
+			if in.st.m == c.entry && (in.origin.entryPoint || c.singleton && in.status == StatusActive) {
+				return true
+			}
 		}
 	}
 	return false
@@ -290,12 +332,15 @@ func (rt *Runtime) logMissingHooks() {
 // runtime at once and returns the context's error: callers that still wait get
 // ErrNotRunning, and what was not stored did not happen. Stop may be called
 // more than once, and before Start. Hooks that never return are left behind.
+//
+// A log that keeps checkpoints brings them up to date meanwhile, in at most half
+// of the time that is left then, and the lease is given up.
 func (rt *Runtime) Stop(ctx context.Context) error {
-	if rt.phase.CompareAndSwap(phaseNew, phaseStopped) {
+	if rt.enter(phaseNew, phaseStopped) {
 		rt.stopWork()
 		return nil
 	}
-	if rt.phase.CompareAndSwap(phaseRestoring, phaseStopped) {
+	if rt.enter(phaseRestoring, phaseStopped) || rt.enter(phaseStandingBy, phaseStopped) || rt.enter(phaseRestoring, phaseStopped) {
 		// Start finds out, and closes what it has opened.
 		rt.stopWork()
 		select {
@@ -305,14 +350,17 @@ func (rt *Runtime) Stop(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	rt.phase.CompareAndSwap(phaseRunning, phaseStopping)
+	rt.enter(phaseRunning, phaseStopping)
 	var err error
 	if !rt.halted.Load() {
-		if err = rt.Idle(ctx, 0); ErrorCode(err) == CodeNotRunning {
+		switch err = rt.Idle(ctx, 0); {
+		case err == nil:
+			rt.flushing.Do(func() { rt.flush(ctx) })
+		case ErrorCode(err) == CodeNotRunning:
 			err = nil // another Stop has ended it
 		}
 	}
-	rt.phase.Store(phaseStopped)
+	rt.end(phaseStopped)
 	rt.stopWork()
 	select {
 	case <-rt.quiet:
@@ -327,6 +375,9 @@ func (rt *Runtime) Stop(ctx context.Context) error {
 func (rt *Runtime) closeLog() (err error) {
 	rt.close.Do(func() {
 		if rt.log != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), leaseRenewal)
+			defer cancel()
+			rt.releaseLease(ctx)
 			err = rt.log.Close()
 		}
 	})
@@ -361,7 +412,7 @@ func (rt *Runtime) fenced(err error) {
 		rt.cfg.Logger.Error("fenced: another process has claimed the log; this runtime has stopped", "runtime", rt.cfg.Name, "err", err)
 	}
 	rt.mu.Unlock()
-	rt.phase.Store(phaseStopped)
+	rt.end(phaseFenced)
 	rt.stopWork()
 }
 
@@ -377,17 +428,15 @@ func (rt *Runtime) Err() error {
 
 // notRunning is what callers get when the runtime does not take events.
 func (rt *Runtime) notRunning() error {
-	if err := rt.Err(); err != nil {
-		return err
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	switch {
+	case rt.err != nil:
+		return rt.err
+	case rt.failed != nil:
+		return &Error{Code: CodeNotRunning, Detail: "its start failed", Err: rt.failed}
 	}
 	return &Error{Code: CodeNotRunning}
-}
-
-func (rt *Runtime) running() error {
-	if rt.phase.Load() == phaseRunning {
-		return nil
-	}
-	return rt.notRunning()
 }
 
 // spawn runs f on a goroutine that Stop waits for. It returns false once the
@@ -441,12 +490,8 @@ func (rt *Runtime) after(d time.Duration, f func()) {
 	rt.retries[t] = struct{}{}
 }
 
-func (rt *Runtime) shardOf(id string) *shard {
-	return rt.shards[maphash.String(rt.seed, id)%uint64(len(rt.shards))]
-}
+func (rt *Runtime) shardOf(id string) *shard { return rt.shards[rt.shardNumber(id)] }
 
-func (rt *Runtime) addQuarantined(in *Instance) {
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	rt.quarantined[in.id] = in
+func (rt *Runtime) shardNumber(id string) int {
+	return int(maphash.String(rt.seed, id) % uint64(len(rt.shards)))
 }

@@ -1,6 +1,9 @@
 package fsm
 
-import "crypto/sha256"
+import (
+	"crypto/sha256"
+	"slices"
+)
 
 // maxSeen is how many events with an id an instance remembers.
 const maxSeen = 64
@@ -58,14 +61,21 @@ func (s *slot) repeated(id string) (Result, bool) {
 	return Result{}, false
 }
 
-// seenList returns what is remembered, with what is about to be, oldest first.
-func (s *slot) seenList() []SeenEvent {
+// seenList returns what is remembered, oldest first, with what is about to be.
+func (s *slot) seenList(open bool) []SeenEvent {
 	if s.seen == nil {
 		return nil
 	}
 	out := append(append([]SeenEvent(nil), s.seen.ring[s.seen.next:]...), s.seen.ring[:s.seen.next]...)
-	if s.seen.open != nil {
+	if open && s.seen.open != nil {
 		out = append(out, *s.seen.open)
 	}
 	return out
+}
+
+// rememberAll takes what a snapshot remembers. The list stays the store's.
+func (s *slot) rememberAll(list []SeenEvent) {
+	if len(list) > 0 {
+		s.seen = &seenEvents{ring: slices.Clone(list[max(0, len(list)-maxSeen):])}
+	}
 }

@@ -32,6 +32,7 @@ func (rt *Runtime) Send(ctx context.Context, id string, ev Event, opts ...SendOp
 		if r, err, ok := rt.sendFast(ctx, id, ev.Type, payload); ok {
 			return r, err
 		}
+		return rt.send(ctx, id, ev.Type, payload, sendOptions{})
 	}
 	var o sendOptions
 	for _, opt := range opts {
@@ -43,7 +44,7 @@ func (rt *Runtime) Send(ctx context.Context, id string, ev Event, opts ...SendOp
 }
 
 func (rt *Runtime) send(ctx context.Context, id, event string, payload Data, o sendOptions) (Result, error) {
-	if err := cmp.Or(context.Cause(ctx), rt.running()); err != nil {
+	if err := cmp.Or(context.Cause(ctx), rt.Ready(ctx)); err != nil {
 		return Result{}, err
 	}
 	if payload.exceeds(rt.limits.DataBytes) {
@@ -53,11 +54,24 @@ func (rt *Runtime) send(ctx context.Context, id, event string, payload Data, o s
 	if slices.Contains(chain, id) || chain != nil && o.settled {
 		return Result{}, &Error{Code: CodeReentrant, Instance: id, Event: event}
 	}
-	d := &delivery{
-		target: id, given: given{event: event, payload: payload}, root: &root{}, at: rt.clock.now(),
+	both := &struct {
+		delivery
+		root
+	}{delivery: delivery{
+		target: id, given: given{event: event, payload: payload}, at: rt.clock.now(),
 		eventID: o.eventID, version: o.version, versioned: o.versioned, chain: chain,
+	}}
+	d := &both.delivery
+	d.root = &both.root
+	r, err := rt.ask(ctx, d, o.settled)
+	if o.eventID != "" && ErrorCode(err) == CodeUnknownInstance {
+		// It may have ended long ago, with this event.
+		first, ok, serr := rt.repeatedEvent(ctx, id, o.eventID)
+		if ok || serr != nil {
+			return first, serr
+		}
 	}
-	return rt.ask(ctx, d, o.settled)
+	return r, err
 }
 
 // ask has a delivery from outside handled and waits for its answer, and with
@@ -111,8 +125,11 @@ func (sh *shard) accept(ctx context.Context, d *delivery) error {
 // does what the long way does in that case, without making anything for the
 // cases that cannot occur.
 func (rt *Runtime) sendFast(ctx context.Context, id, event string, payload Data) (Result, error, bool) {
+	if rt.cfg.Store != nil || rt.cfg.Trace != nil {
+		return Result{}, nil, false
+	}
 	sh := rt.shardOf(id)
-	if rt.log != nil || rt.cfg.Trace != nil || !sh.seize() {
+	if !sh.seize() {
 		return Result{}, nil, false
 	}
 	r, err, ok := sh.sendFast(ctx, id, event, payload)
@@ -136,7 +153,7 @@ func (sh *shard) seize() bool {
 
 func (sh *shard) sendFast(ctx context.Context, id, event string, payload Data) (Result, error, bool) {
 	rt := sh.rt
-	if rt.phase.Load() != phaseRunning || ctx.Err() != nil || !sh.idle() || rt.busyChain(ctx) != nil {
+	if rt.phase.now.Load() != phaseRunning || ctx.Err() != nil || !sh.idle() || rt.busyChain(ctx) != nil {
 		return Result{}, nil, false
 	}
 	s := sh.tab.get(id)
@@ -224,7 +241,7 @@ func (rt *Runtime) Broadcast(ctx context.Context, machine string, ev Event, opts
 			opt(&o)
 		}
 	}
-	if err := cmp.Or(context.Cause(ctx), rt.running()); err != nil {
+	if err := cmp.Or(context.Cause(ctx), rt.Ready(ctx)); err != nil {
 		return 0, err
 	}
 	payload, err := newPayload(ev)

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -52,6 +53,10 @@ type shard struct {
 	inFlight int
 	timers   timerHeap
 	env      stepEnv
+
+	// answers are the shard's batches of the commit under way. It belongs to
+	// the committer.
+	answers []*batch
 }
 
 // An item is one thing posted to a shard: a delivery, or something to run as
@@ -105,13 +110,18 @@ func (sh *shard) offer(ctx context.Context, d *delivery) error {
 }
 
 // post puts something in from inside. It never blocks.
-func (sh *shard) post(items ...item) {
-	sh.rt.work.add(len(items))
+func (sh *shard) post(it item) {
+	sh.leave(it)
+	sh.wake()
+}
+
+// leave is post without a goroutine to take it: the caller sees to that.
+func (sh *shard) leave(it item) {
+	sh.rt.work.add(1)
 	sh.mu.Lock()
-	sh.in = append(sh.in, items...)
+	sh.in = append(sh.in, it)
 	sh.inSize.Store(int32(len(sh.in)))
 	sh.mu.Unlock()
-	sh.wake()
 }
 
 // wake makes sure that a goroutine owns the shard.
@@ -120,6 +130,22 @@ func (sh *shard) wake() {
 		if !sh.rt.spawn(func() { sh.run(-1) }) {
 			sh.owned.Store(false)
 		}
+	}
+}
+
+// wakeAll is wake for many at once: a few goroutines go from shard to shard. Each
+// hands a shard with much to do over, so that none waits long for another.
+func (rt *Runtime) wakeAll(shards []*shard) {
+	parts := min(runtime.GOMAXPROCS(0), len(shards))
+	for i := range parts {
+		own := shards[i*len(shards)/parts : (i+1)*len(shards)/parts]
+		rt.spawn(func() {
+			for _, sh := range own {
+				if !sh.owned.Load() && sh.owned.CompareAndSwap(false, true) {
+					sh.run(foreignSteps)
+				}
+			}
+		})
 	}
 }
 

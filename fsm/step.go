@@ -284,9 +284,13 @@ func (r *run) tell(t Trace) {
 	if t.Instance == "" && t.Kind.numbered() {
 		r.out.numbered++
 	}
-	if !r.tracing {
-		return
+	if r.tracing {
+		r.trace(t)
 	}
+}
+
+// trace is apart from tell so that a trace that nobody wants stays off the heap.
+func (r *run) trace(t Trace) {
 	if t.Instance == "" {
 		t.Instance = r.before.id
 		t.Component, t.Machine = r.st.m.comp.name, r.st.m.name

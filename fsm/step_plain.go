@@ -9,6 +9,32 @@ func (in *Instance) plain(tr *transition) bool {
 	return tr.plain && !in.st.m.public && !tr.to.ends() && len(in.timers) == 0 && len(tr.to.timed) == 0
 }
 
+// shortStep takes a plain step as step would, but without the traces that are not
+// told outside. ok is false where step has to be asked.
+func shortStep(in *Instance, tr *transition, g *given, now int64, limits *Limits, tracing bool) (out outcome, ok bool) {
+	if tr == nil || g.timer != nil || !in.plain(tr) {
+		return outcome{}, false
+	}
+	after, ok := in.plainStep(tr, g.payload, now, limits.DataBytes)
+	if !ok {
+		return outcome{}, false
+	}
+	merged := tr.merges(g.payload)
+	out = outcome{tr: tr, after: after, data: after.data, ctx: after.ctx, merged: merged, same: !merged, traced: tracing, numbered: 1}
+	if tracing {
+		out.traces = []Trace{stateChange(in, after, g.event)}
+	}
+	return out, true
+}
+
+// stateChange is the trace of a plain step.
+func stateChange(before, after *Instance, event string) Trace {
+	return Trace{
+		Kind: TraceStateChange, Instance: after.id, Component: after.Component(), Machine: after.Machine(),
+		From: before.st.name, State: after.st.name, Event: event, Data: after.data,
+	}
+}
+
 // merges reports whether the transition puts the payload into the data.
 func (t *transition) merges(payload Data) bool {
 	return len(payload.fields) > 0 && len(t.rules) == 0

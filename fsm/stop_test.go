@@ -171,11 +171,11 @@ func TestStartStopStress(t *testing.T) {
 	t.Parallel()
 	mem := NewMemoryStore()
 	for round := range 50 {
-		rt := newRuntime(t, Config{Name: "r", Components: []*Component{componentOf("C", fsmOf("M", on("A", "T", "A", timeout(1))))}, Store: mem, Shards: 2})
+		rt := newRuntime(t, Config{Name: "r", Components: []*Component{componentOf("C", fsmOf("M", on("A", "T", "A", timeout(20))))}, Store: mem, Shards: 2})
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() {
-				for range 20 {
+				for range 5 {
 					rt.Create(context.Background(), "M", nil)
 				}
 			})

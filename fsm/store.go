@@ -45,7 +45,9 @@ type Log interface {
 	// then. Records may be kept: they are never changed.
 	Append(ctx context.Context, b Batch) error
 	// History yields the stored records of one instance in the order of
-	// versions, beginning with the one after version `after`.
+	// versions, beginning with the one after version `after`. It is asked
+	// before an id or key is used that is not known, so for an id without
+	// records it has to be quick.
 	History(ctx context.Context, instance string, after uint64) iter.Seq2[*Record, error]
 	// Caused yields the records whose CausedBy is id, of any instance of this
 	// log, in the order of appending; also those that another runtime's record
@@ -89,12 +91,13 @@ type Checkpointer interface {
 }
 
 // A CheckpointSource is the runtime as a Checkpointer sees it. It may be used
-// by any goroutine.
+// by any goroutine, but not from within Append, which it waits for.
 type CheckpointSource interface {
 	// Snapshots returns those instances of the ids that are in the tables or
 	// quarantined, as they are committed: what had been appended before the
-	// call is in them, and what was appended since may be. It fails once the
-	// runtime has stopped.
+	// call is in them, and what was appended since may be. One that is missing
+	// has ended, perhaps since the call: its last record says so. It fails once
+	// the runtime has stopped.
 	Snapshots(ctx context.Context, ids []string) ([]*Snapshot, error)
 	// Remembers reports whether the effect of another runtime may come again.
 	// What is not remembered need not be kept.

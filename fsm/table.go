@@ -103,6 +103,16 @@ func (t *table) get(id string) *slot {
 	return s
 }
 
+// expect makes room for as many instances, if the table is empty.
+func (t *table) expect(n int) {
+	if len(t.byID) > 0 {
+		return
+	}
+	t.byID = make(map[string]*slot, n)
+	t.slots = make([]*slot, 0, n)
+	t.stateAt = make([]int32, 0, n)
+}
+
 // enter adds a slot; the caller holds the lock.
 func (t *table) enter(s *slot, in *Instance) {
 	t.byID[s.id] = s

@@ -76,7 +76,7 @@ func (h *timerHeap) set(s *slot, in *Instance) {
 
 // sleep has the clock wake the shard when the first timer is due.
 func (h *timerHeap) sleep(sh *shard) {
-	if len(h.slots) == 0 {
+	if len(h.slots) == 0 || sh.rt.phase.now.Load() >= phaseStopping {
 		return
 	}
 	due := h.slots[0].due
@@ -111,7 +111,9 @@ func (h *timerHeap) cancel() {
 // comes before the next.
 func (h *timerHeap) fire(sh *shard) {
 	h.due = false
-	if sh.rt.halted.Load() {
+	if sh.rt.phase.now.Load() >= phaseStopping {
+		// What comes due now fires after the next start. A stop would not end
+		// where timers fire all the time.
 		return
 	}
 	now := sh.rt.clock.now() / 1e6

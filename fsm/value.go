@@ -44,6 +44,60 @@ func NewData(m map[string]any) (Data, error) {
 	return Data{fs}, nil
 }
 
+// DataOf makes Data of keys in ascending order and their values, which must
+// have the forms that Data describes and are not copied: decoders make it that
+// way without a map in between. It fails with ErrBadValue for what NewData would
+// not have made.
+func DataOf(keys []string, values []any) (Data, error) {
+	if len(keys) != len(values) {
+		return Data{}, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("%d keys with %d values", len(keys), len(values))}
+	}
+	if len(keys) == 0 {
+		return Data{}, nil
+	}
+	fs := make([]field, len(keys))
+	for i, k := range keys {
+		if i > 0 && k <= keys[i-1] {
+			return Data{}, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("key %q does not come before %q", k, keys[i-1])}
+		}
+		if !utf8.ValidString(k) || !wellFormed(values[i], 1) {
+			return Data{}, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("value of %q", k)}
+		}
+		fs[i] = field{k, values[i]}
+	}
+	return Data{fs}, nil
+}
+
+// wellFormed reports whether a value is as normalize would leave it.
+func wellFormed(v any, depth int) bool {
+	switch x := v.(type) {
+	case nil, bool:
+		return true
+	case string:
+		return utf8.ValidString(x)
+	case float64:
+		return !math.IsNaN(x) && !math.IsInf(x, 0)
+	case json.Number:
+		n, err := number(x)
+		return err == nil && n == any(x)
+	case []any:
+		for _, e := range x {
+			if depth > maxDepth || !wellFormed(e, depth+1) {
+				return false
+			}
+		}
+		return true
+	case map[string]any:
+		for k, e := range x {
+			if depth > maxDepth || !utf8.ValidString(k) || !wellFormed(e, depth+1) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
 func sortFields(fs []field) {
 	if len(fs) > 12 {
 		slices.SortFunc(fs, func(a, b field) int { return strings.Compare(a.key, b.key) })

@@ -240,11 +240,8 @@ func (rt *Runtime) tellStep(st *stepping) {
 // tellPlain tells the watchers of a plain step, as tellStep would.
 func tellPlain(ws []*watcher, before, after *Instance, event string) {
 	n := Notice{
-		Trace: Trace{
-			Kind: TraceStateChange, Instance: after.id, Component: after.Component(), Machine: after.Machine(),
-			From: before.st.name, State: after.st.name, Event: event, Data: after.data,
-		},
-		Seq: after.seq, Version: after.version, Key: after.origin.key, Of: after, Time: time.Unix(0, after.updated),
+		Trace: stateChange(before, after, event),
+		Seq:   after.seq, Version: after.version, Key: after.origin.key, Of: after, Time: time.Unix(0, after.updated),
 	}
 	for _, w := range ws {
 		w.put(&n)

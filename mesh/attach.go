@@ -42,9 +42,25 @@ type Attachment struct {
 	o      AttachOptions
 	parts  map[string]*part // by component
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
 	subs   []*nats.Subscription
+	others neighbours
 	close  sync.Once
+	jobs   chan func()
+	closed chan struct{} // closed once nothing of it runs any more
+
+	mu    sync.Mutex // guards ended, and that nothing is added to wg after it
+	ended bool
+	wg    sync.WaitGroup
+}
+
+// spawn runs f on a goroutine that Close waits for, unless the attachment has
+// ended.
+func (a *Attachment) spawn(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.ended {
+		a.wg.Go(f)
+	}
 }
 
 // A part is one component of an attached runtime: a runtime of its own to the
@@ -53,7 +69,9 @@ type part struct {
 	id         Identity
 	definition json.RawMessage
 	source     *runtimeSource
-	pages      chan struct{} // two are served at a time
+	// Of each kind of request two are served at a time, of searches four; others
+	// wait.
+	pages, repairs, queries, searches chan struct{}
 
 	mu sync.Mutex // guards told
 	// told is the number of the last notice handed to the bus or left out for
@@ -86,7 +104,7 @@ func Attach(ctx context.Context, rt *fsm.Runtime, bus *Bus, o AttachOptions) (*A
 	if o.Host == "" {
 		o.Host = "localhost"
 	}
-	a := &Attachment{rt: rt, bus: bus, o: o, parts: map[string]*part{}}
+	a := &Attachment{rt: rt, bus: bus, o: o, parts: map[string]*part{}, jobs: make(chan func()), closed: make(chan struct{})}
 	run, cancel := context.WithCancel(context.Background())
 	a.cancel = cancel
 	process := uuid.NewString()
@@ -100,8 +118,12 @@ func Attach(ctx context.Context, rt *fsm.Runtime, bus *Bus, o AttachOptions) (*A
 			id: Identity{
 				RuntimeID: uuid.NewString(), Component: c.Name, Name: rt.Name(), Epoch: rt.Epoch(), Log: rt.LogID(), Process: process,
 			},
-			definition: definition, source: &runtimeSource{run, rt, c.Name}, pages: make(chan struct{}, 2),
+			definition: definition, source: &runtimeSource{run, rt, c.Name},
+			pages: make(chan struct{}, 2), repairs: make(chan struct{}, 2), queries: make(chan struct{}, 2), searches: make(chan struct{}, 4),
 		}
+	}
+	for _, p := range a.parts {
+		a.others.own = append(a.others.own, p.id)
 	}
 	if err := a.checkNames(ctx); err != nil {
 		cancel()
@@ -113,9 +135,25 @@ func Attach(ctx context.Context, rt *fsm.Runtime, bus *Bus, o AttachOptions) (*A
 		a.end()
 		return nil, fmt.Errorf("attach %s: %w", rt.Name(), err)
 	}
-	a.wg.Go(func() { a.publish(notices) })
-	a.wg.Go(func() { a.beat(run) })
+	a.spawn(func() {
+		a.publish(notices)
+		a.leaveWith(run)
+	})
+	a.spawn(func() { a.beat(run) })
 	return a, nil
+}
+
+// leaveWith says goodbye for a runtime that has ended, or was fenced: what it has
+// is not live any more.
+func (a *Attachment) leaveWith(run context.Context) {
+	if run.Err() != nil {
+		return // closed before
+	}
+	go func() { // Close waits for the caller; who calls it too waits for this
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = a.Close(ctx) // the bus may be gone
+	}()
 }
 
 // noticeBuffer is how many notices may wait for the bus. What does not fit is
@@ -135,11 +173,24 @@ func (a *Attachment) RuntimeIDs() map[string]string {
 // checkNames asks who is there, and refuses a name that a live process uses
 // with another log.
 func (a *Attachment) checkNames(ctx context.Context) error {
-	present, err := a.bus.discover(ctx)
+	present, err := a.bus.discover(ctx, false)
+	if errors.Is(err, errSilent) {
+		// One that is stuck must not keep others away. Who has its name is shown
+		// beside it.
+		a.o.Logger.Warn("mesh: it is not known whether the name is taken", "runtime", a.rt.Name(), "err", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", a.rt.Name(), err)
 	}
-	for _, other := range present {
+	now := time.Now()
+	for _, other := range present.gone {
+		a.others.heard(other, now.Add(-present.ago[other.RuntimeID]))
+	}
+	for _, other := range present.live {
+		a.others.heard(other, now)
+	}
+	for _, other := range present.live {
 		p := a.parts[other.Component]
 		if p != nil && other.Name == p.id.Name && (other.Log != p.id.Log || other.Log == "") && other.Process != p.id.Process {
 			return fmt.Errorf("attach %s of component %s: %w", p.id.Name, other.Component, ErrNameTaken)
@@ -149,19 +200,27 @@ func (a *Attachment) checkNames(ctx context.Context) error {
 }
 
 func (a *Attachment) subscribe(ctx context.Context) error {
-	on := func(subject string, f func(*nats.Msg)) error {
+	on := func(subject string, messages, bytes int, f func(*nats.Msg)) error {
 		sub, err := a.bus.nc.Subscribe(subject, f)
 		if err != nil {
 			return err
 		}
 		a.subs = append(a.subs, sub)
-		return sub.SetPendingLimits(pendingMessages, pendingBytes)
+		return sub.SetPendingLimits(messages, bytes)
 	}
-	err := errors.Join(on(a.bus.subjects.discover(), a.discovered), on(a.bus.subjects.announce(), a.heard))
+	told := func(subject string, f func(*nats.Msg)) error { return on(subject, pendingMessages, pendingBytes, f) }
+	s := a.bus.subjects
+	err := errors.Join(told(s.discover(), a.discovered), told(s.announce(), a.heard), told(s.beacon(), a.beaconed), told(s.shutdown(), a.left))
 	for _, p := range a.parts {
+		asked := func(what string, f func(*nats.Msg)) error {
+			return on(s.runtime(p.id.RuntimeID, what), pendingRequests, pendingRequestBytes, f)
+		}
 		err = errors.Join(err,
-			on(a.bus.subjects.runtime(p.id.RuntimeID, "repair"), func(m *nats.Msg) { a.repair(p, m) }),
-			on(a.bus.subjects.runtime(p.id.RuntimeID, "page"), func(m *nats.Msg) { a.page(ctx, p, m) }))
+			asked("repair", func(m *nats.Msg) { a.repair(ctx, p, m) }),
+			asked("page", func(m *nats.Msg) { a.page(ctx, p, m) }),
+			asked("query", func(m *nats.Msg) { a.query(ctx, p, m) }),
+			asked("search", func(m *nats.Msg) { a.search(ctx, p, m) }),
+			asked("neighbours", a.neighbours))
 	}
 	if err := errors.Join(err, a.subscribeCommands(ctx)); err != nil {
 		return err
@@ -247,32 +306,47 @@ func jittered(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-func (a *Attachment) repair(p *part, m *nats.Msg) {
+// pendingRequests and pendingRequestBytes bound the requests of one kind that
+// wait for a runtime. More are lost; who asked asks again.
+const (
+	pendingRequests     = 1000
+	pendingRequestBytes = 4 << 20
+)
+
+func (a *Attachment) repair(ctx context.Context, p *part, m *nats.Msg) {
 	var q RepairRequest
 	if err := Decode(m.Data, &q); err != nil || m.Reply == "" || q.RuntimeID != p.id.RuntimeID {
 		return
 	}
-	a.wg.Go(func() {
+	a.serve(ctx, p.repairs, func() {
 		r, err := AnswerRepair(p.source, p.id, &q, MaxReply)
 		a.answer(p, m.Reply, r, err)
 	})
 }
 
-// page answers two at a time; others wait, and who asked asks again.
 func (a *Attachment) page(ctx context.Context, p *part, m *nats.Msg) {
 	var q PageRequest
 	if err := Decode(m.Data, &q); err != nil || m.Reply == "" || q.RuntimeID != p.id.RuntimeID {
 		return
 	}
+	a.serve(ctx, p.pages, func() {
+		r, err := AnswerPage(p.source, p.id, &q, MaxReply)
+		a.answer(p, m.Reply, r, err)
+	})
+}
+
+// serve answers a request beside others, as many at a time as there are slots.
+// It waits for one, so that later requests of the kind wait in their
+// subscription.
+func (a *Attachment) serve(ctx context.Context, slots chan struct{}, f func()) {
 	select {
-	case p.pages <- struct{}{}:
+	case slots <- struct{}{}:
 	case <-ctx.Done():
 		return
 	}
-	a.wg.Go(func() {
-		defer func() { <-p.pages }()
-		r, err := AnswerPage(p.source, p.id, &q, MaxReply)
-		a.answer(p, m.Reply, r, err)
+	a.spawn(func() {
+		defer func() { <-slots }()
+		f()
 	})
 }
 
@@ -294,8 +368,9 @@ func (a *Attachment) answer(p *part, reply string, body Message, err error) {
 	a.send(reply, body)
 }
 
-// Close says goodbye and ends the attachment; the runtime goes on. It may be
-// called more than once. The context bounds how long it waits.
+// Close says goodbye, where the bus is still there, and ends the attachment; the
+// runtime goes on. It may be called more than once. The context bounds how long
+// it waits.
 func (a *Attachment) Close(ctx context.Context) error {
 	var err error
 	a.close.Do(func() {
@@ -303,23 +378,25 @@ func (a *Attachment) Close(ctx context.Context) error {
 			seq := p.lastTold()
 			a.send(a.bus.subjects.shutdown(), &Goodbye{Identity: p.id, Seq: &seq, Timestamp: time.Now().UnixMilli()})
 		}
-		err = a.bus.flush(ctx)
+		err = a.bus.drain(ctx)
 		a.end()
-		done := make(chan struct{})
 		go func() {
 			a.wg.Wait()
-			close(done)
+			close(a.closed)
 		}()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			err = errors.Join(err, context.Cause(ctx))
-		}
 	})
-	return err
+	select {
+	case <-a.closed:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, context.Cause(ctx))
+	}
 }
 
 func (a *Attachment) end() {
+	a.mu.Lock()
+	a.ended = true
+	a.mu.Unlock()
 	a.cancel()
 	for _, s := range a.subs {
 		_ = s.Unsubscribe() // the connection may be gone

@@ -165,10 +165,7 @@ func (b *Bus) Close(ctx context.Context) error {
 	if b.nc.IsClosed() {
 		return nil
 	}
-	err := b.flush(ctx)
-	if !b.nc.IsConnected() {
-		err = nil // there was nobody to flush to
-	}
+	err := b.drain(ctx)
 	b.nc.Close()
 	return errors.Join(err, b.release(ctx))
 }
@@ -178,6 +175,19 @@ func (b *Bus) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	return b.nc.FlushWithContext(ctx)
+}
+
+// drain waits until the server has what was published, if there is a server: it
+// is for what ends, which does not wait for one to come back.
+func (b *Bus) drain(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return nil
+	}
+	err := b.flush(ctx) // fails at once if the connection breaks
+	if !b.nc.IsConnected() {
+		return nil
+	}
+	return err
 }
 
 // memoryNodes are the nodes of memory buses: one for each name in this process,

@@ -31,17 +31,6 @@ type Client struct {
 	members memberList
 }
 
-// A memberList is who was on the mesh a moment ago.
-type memberList struct {
-	mu   sync.Mutex // guards all below; held while it is asked, so that one asks for all
-	list []Identity
-	at   time.Time
-}
-
-// membersFor is how long the list of runtimes is relied on. A runtime that came
-// since is not asked then.
-const membersFor = time.Second
-
 // ClientOptions says how a client works. The zero value is a good one.
 type ClientOptions struct {
 	// Timeout bounds each call. Defaults to 5 s.
@@ -53,7 +42,7 @@ func NewClient(bus *Bus, o ClientOptions) *Client {
 	if o.Timeout <= 0 {
 		o.Timeout = 5 * time.Second
 	}
-	return &Client{bus: bus, o: o, owners: map[Target]string{}}
+	return &Client{bus: bus, o: o, owners: map[Target]string{}, members: newMemberList()}
 }
 
 // A Target names an instance: by its id, or by its component and key.
@@ -71,6 +60,14 @@ func (t Target) String() string {
 	}
 	return t.Key
 }
+
+// ErrGone is returned where the runtime that was to do something is not connected
+// any more. Nothing was done.
+var ErrGone = errors.New("the runtime is not on the mesh any more")
+
+// ErrNotConnected is returned where the bus is not connected, and what was asked
+// could not be sent.
+var ErrNotConnected = errors.New("not connected to the mesh")
 
 // ErrNoAnswer is returned where a runtime that was asked did not answer in time.
 // What was asked for may have happened; with an event id it can be asked again.
@@ -130,10 +127,12 @@ type CreateOptions struct {
 }
 
 // Create makes an instance on exactly one of the runtimes that host the
-// component. With a key or an id all are asked first whether they have it, and
-// the same one of them is chosen whoever asks; that holds while no runtime comes
-// or goes. It fails with the errors of fsm.Runtime.Create, with ErrNoAnswer, and
-// with fsm.ErrUnknownComponent where nobody hosts the component.
+// component. With a key, an id or an event id all are asked first whether they
+// have it, and the same one of them is chosen whoever asks; that holds while no
+// runtime comes or goes. It fails with the errors of fsm.Runtime.Create, with
+// fsm.ErrUnknownComponent where nobody hosts the component, with ErrNoAnswer,
+// ErrGone and ErrNotConnected, and with a *MissingError where a runtime that was
+// there a minute ago cannot be asked: it may have it.
 func (c *Client) Create(ctx context.Context, component, machine string, data map[string]any, o CreateOptions) (*Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
@@ -145,28 +144,35 @@ func (c *Client) Create(ctx context.Context, component, machine string, data map
 	unknown := &fsm.Error{Code: fsm.CodeUnknownComponent, Component: component}
 	if o.Key == "" && o.ID == "" && o.EventID == "" {
 		out, err := c.request(ctx, c.bus.subjects.component(component, "one"), cmd)
-		if errors.Is(err, nats.ErrNoResponders) {
+		if errors.Is(err, ErrGone) {
 			return nil, unknown
 		}
 		return out, err
 	}
-	hosts, err := c.hosts(ctx, component)
-	if err != nil {
-		return nil, err
+	// Who has it already decides. An event id is that of the instance, then.
+	t := Target{ID: o.ID, Component: component, Key: o.Key}
+	if t.ID == "" && t.Key == "" {
+		t.ID = fsm.CreatedID(component, o.EventID)
 	}
-	if len(hosts) == 0 {
-		return nil, unknown
-	}
-	to := rendezvous(hosts, o.Key+"\x00"+o.ID+"\x00"+o.EventID)
-	if o.Key != "" || o.ID != "" {
-		// Who has it already decides.
-		if owner, err := c.locate(ctx, Target{ID: o.ID, Component: component, Key: o.Key}); err == nil {
-			to = owner
-		} else if !errors.Is(err, fsm.ErrUnknownInstance) {
+	begin := time.Now()
+	to, err := c.locate(ctx, t)
+	if errors.Is(err, fsm.ErrUnknownInstance) {
+		hosts, err := c.hosts(ctx, component, time.Time{})
+		if err == nil && len(hosts.live) == 0 {
+			hosts, err = c.hosts(ctx, component, begin) // one may have come just now
+		}
+		if err != nil {
 			return nil, err
 		}
+		if len(hosts.live) == 0 {
+			return nil, unknown
+		}
+		to = rendezvous(hosts.live, o.Key+"\x00"+o.ID+"\x00"+o.EventID)
+	} else if err != nil {
+		return nil, err
 	}
-	return c.request(ctx, c.bus.subjects.runtime(to, "command"), cmd)
+	out, err := c.request(ctx, c.bus.subjects.runtime(to, "command"), cmd)
+	return out, c.unlist(err)
 }
 
 // Broadcast sends an event to the instances of a machine in all runtimes of a
@@ -179,11 +185,11 @@ func (c *Client) Broadcast(ctx context.Context, component, machine, state string
 	if err != nil {
 		return 0, &fsm.Error{Code: fsm.CodeBadValue, Detail: "payload of " + ev.Type, Err: err}
 	}
-	hosts, err := c.hosts(ctx, component)
+	hosts, err := c.hosts(ctx, component, time.Now())
 	if err != nil {
 		return 0, err
 	}
-	if len(hosts) == 0 {
+	if len(hosts.live)+len(hosts.gone) == 0 {
 		return 0, &fsm.Error{Code: fsm.CodeUnknownComponent, Component: component}
 	}
 	outs, missing := c.scatter(ctx, c.bus.subjects.component(component, "all"), hosts, &Command{
@@ -207,25 +213,15 @@ func (c *Client) Broadcast(ctx context.Context, component, machine, state string
 func (c *Client) Runtimes(ctx context.Context) ([]Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	found, err := c.bus.discover(ctx)
+	present, err := c.bus.discover(ctx, false)
+	if err != nil {
+		return nil, c.lost("list of runtimes", err)
+	}
+	found := present.live
 	slices.SortFunc(found, func(a, b Identity) int {
 		return strings.Compare(a.Component+"\x00"+a.Name+"\x00"+a.RuntimeID, b.Component+"\x00"+b.Name+"\x00"+b.RuntimeID)
 	})
-	return found, err
-}
-
-func (c *Client) hosts(ctx context.Context, component string) ([]Identity, error) {
-	c.members.mu.Lock()
-	defer c.members.mu.Unlock()
-	if time.Since(c.members.at) > membersFor || len(c.members.list) == 0 {
-		list, err := c.bus.discover(ctx)
-		if err != nil {
-			return nil, err
-		}
-		c.members.list, c.members.at = list, time.Now()
-	}
-	all := slices.Clone(c.members.list)
-	return slices.DeleteFunc(all, func(id Identity) bool { return component != "" && id.Component != component }), nil
+	return found, nil
 }
 
 // rendezvous picks the same runtime for a name, whoever asks: the one whose
@@ -248,7 +244,7 @@ func (c *Client) toOwner(ctx context.Context, t Target, cmd *Command) (*Outcome,
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	cmd.Instance, cmd.Component, cmd.Key = t.ID, t.Component, t.Key
-	for range 3 {
+	for {
 		owner, known := c.owner(t)
 		if !known {
 			var err error
@@ -258,16 +254,18 @@ func (c *Client) toOwner(ctx context.Context, t Target, cmd *Command) (*Outcome,
 			c.remember(t, owner)
 		}
 		out, err := c.request(ctx, c.bus.subjects.runtime(owner, "command"), cmd)
-		if errors.Is(err, nats.ErrNoResponders) || out != nil && out.NotMine {
-			c.forget(t)
-			if !known {
-				return out, err
-			}
-			continue // it has moved, or is gone
+		if !errors.Is(err, ErrGone) && (out == nil || !out.NotMine) {
+			return out, err
 		}
-		return out, err
+		// It has moved, or is gone.
+		if t.RuntimeID != "" {
+			return out, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key, Component: t.Component, Err: err}
+		}
+		c.forget(t)
+		if !known {
+			return out, c.unlist(err)
+		}
 	}
-	return nil, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
 }
 
 // maxOwners bounds the runtimes that a client remembers instances to be at.
@@ -301,39 +299,73 @@ func (c *Client) forget(t Target) {
 // locate asks all hosts for an instance. All say "mine" or "not mine", so that
 // nobody having it is known and not guessed.
 func (c *Client) locate(ctx context.Context, t Target) (string, error) {
-	hosts, err := c.hosts(ctx, t.Component)
+	begin := time.Now()
+	owner, sure, err := c.locateAmong(ctx, t, time.Time{})
+	if !sure {
+		// It may be with one that has come since the list was made, or that only
+		// some know of.
+		owner, _, err = c.locateAmong(ctx, t, begin)
+	}
+	return owner, err
+}
+
+// locateAmong is locate with the list of runtimes that there is, or one that is
+// not older than asked for and has all that any of them knows. sure is false if nobody has the instance, and the list is not what those
+// who answered know.
+func (c *Client) locateAmong(ctx context.Context, t Target, notBefore time.Time) (owner string, sure bool, err error) {
+	var hosts *roster
+	if notBefore.IsZero() {
+		hosts, err = c.hosts(ctx, t.Component, notBefore)
+	} else {
+		hosts, err = c.allHosts(ctx, t.Component, notBefore)
+	}
 	if err != nil {
-		return "", err
+		return "", true, err
 	}
 	outs, missing := c.scatter(ctx, c.bus.subjects.on("locate"), hosts, &Command{Do: doLocate, Component: t.Component, Instance: t.ID, Key: t.Key},
 		// An id is that of one instance; a key may by mistake be that of several.
 		func(o *Outcome) bool { return o.OK && t.ID != "" })
+	if errors.Is(context.Cause(ctx), context.Canceled) {
+		return "", true, context.Cause(ctx)
+	}
 	var owners []string
+	sure = len(outs) > 0 || !notBefore.IsZero()
 	for _, o := range outs {
-		if o.OK && (t.Component == "" || o.Component == t.Component) {
+		sure = sure && (o.Known == hosts.sum || o.Known == 0) // some do not tell
+		switch {
+		case t.Component != "" && o.Component != t.Component:
+		case o.OK:
 			owners = append(owners, o.RuntimeID)
+		case !o.NotMine:
+			return "", true, o.err() // it can't be told whether it has it, or it is not to be used
 		}
 	}
 	switch {
 	case len(owners) == 1:
-		return owners[0], nil
+		return owners[0], true, nil
 	case len(owners) > 1:
-		return "", &fsm.Error{Code: fsm.CodeAmbiguous, Instance: t.ID, Key: t.Key, Detail: "runtimes " + strings.Join(owners, ", ") + " have one each"}
+		return "", true, &fsm.Error{Code: fsm.CodeAmbiguous, Instance: t.ID, Key: t.Key, Detail: "runtimes " + strings.Join(owners, ", ") + " have one each"}
 	case len(missing) > 0:
-		return "", &MissingError{missing}
+		return "", sure, &MissingError{missing}
 	}
-	return "", &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
+	return "", sure, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
 }
 
 // scatter asks all hosts and gathers their answers until all have come, one is
-// enough, or the context ends. missing names who did not answer.
-func (c *Client) scatter(ctx context.Context, subject string, hosts []Identity, cmd *Command, enough func(*Outcome) bool) (outs []*Outcome, missing []string) {
+// enough, or the context ends. missing names who did not answer, and those that
+// are gone.
+func (c *Client) scatter(ctx context.Context, subject string, hosts *roster, cmd *Command, enough func(*Outcome) bool) (outs []*Outcome, missing []string) {
+	for _, h := range hosts.gone {
+		missing = append(missing, h.label())
+	}
 	waiting := map[string]string{}
-	for _, h := range hosts {
-		waiting[h.RuntimeID] = h.Name + "/" + h.Component
+	for _, h := range hosts.live {
+		waiting[h.RuntimeID] = h.label()
 	}
 	inbox := c.bus.nc.NewInbox()
-	sub, err := c.bus.nc.SubscribeSync(inbox)
+	// Not a SubscribeSync, which takes half a megabyte.
+	in := make(chan *nats.Msg, len(waiting)+16)
+	sub, err := c.bus.nc.ChanSubscribe(inbox, in)
 	if err == nil {
 		defer sub.Unsubscribe()
 		var b []byte
@@ -342,21 +374,26 @@ func (c *Client) scatter(ctx context.Context, subject string, hosts []Identity, 
 		}
 	}
 	for err == nil && len(waiting) > 0 {
-		var m *nats.Msg
-		if m, err = sub.NextMsgWithContext(ctx); err != nil {
-			break
-		}
-		var o Outcome
-		if len(m.Data) == 0 || Decode(m.Data, &o) != nil {
-			continue
-		}
-		if _, asked := waiting[o.RuntimeID]; !asked {
-			continue // came meanwhile, or is of another component
-		}
-		delete(waiting, o.RuntimeID)
-		outs = append(outs, &o)
-		if enough != nil && enough(&o) {
-			return outs, nil
+		select {
+		case m := <-in:
+			if m.Header.Get("Status") == noResponders {
+				err = nats.ErrNoResponders
+				break
+			}
+			var o Outcome
+			if len(m.Data) == 0 || Decode(m.Data, &o) != nil {
+				break
+			}
+			if _, asked := waiting[o.RuntimeID]; !asked {
+				break // came meanwhile, twice, or is of another component
+			}
+			delete(waiting, o.RuntimeID)
+			outs = append(outs, &o)
+			if enough != nil && enough(&o) {
+				return outs, nil
+			}
+		case <-ctx.Done():
+			err = context.Cause(ctx)
 		}
 	}
 	for _, name := range waiting {
@@ -366,18 +403,21 @@ func (c *Client) scatter(ctx context.Context, subject string, hosts []Identity, 
 	return outs, missing
 }
 
+// noResponders is the status by which a server says that nobody takes a request.
+const noResponders = "503"
+
+// label is how a runtime is named to people.
+func (id *Identity) label() string { return id.Name + "/" + id.Component }
+
 // request sends a command to one runtime and waits for its outcome.
 func (c *Client) request(ctx context.Context, subject string, cmd *Command) (*Outcome, error) {
 	b, err := json.Marshal(cmd)
 	if err != nil {
-		return nil, err
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Instance: cmd.Instance, Key: cmd.Key, Err: err}
 	}
 	m, err := c.bus.nc.RequestWithContext(ctx, subject, b)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return nil, fmt.Errorf("%s of %s: %w", cmd.Do, cmp.Or(cmd.Instance, cmd.Key, cmd.Machine), ErrNoAnswer)
-	case err != nil:
-		return nil, err
+	if err != nil {
+		return nil, c.lost(cmd.Do+" of "+cmp.Or(cmd.Instance, cmd.Key, cmd.Machine, cmd.Component), err)
 	}
 	var o Outcome
 	if err := Decode(m.Data, &o); err != nil {
@@ -387,6 +427,25 @@ func (c *Client) request(ctx context.Context, subject string, cmd *Command) (*Ou
 		return &o, o.err()
 	}
 	return &o, nil
+}
+
+// lost gives what went wrong on the way one of the types that the client
+// promises.
+func (c *Client) lost(what string, err error) error {
+	switch {
+	case errors.Is(err, ErrNoAnswer):
+		return fmt.Errorf("%s: %w", what, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("%s: %w", what, ErrNoAnswer)
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%s: %w (%w)", what, ErrGone, err)
+	case errors.Is(err, nats.ErrMaxPayload):
+		return &fsm.Error{Code: fsm.CodeContextTooLarge, Count: int(c.bus.nc.MaxPayload()), Err: err,
+			Detail: what + " is more than one message of this bus may hold"}
+	case errors.Is(err, context.Canceled):
+		return err
+	}
+	return fmt.Errorf("%s: %w (%w)", what, ErrNotConnected, err)
 }
 
 // An outcomeError is an error as another runtime put it in words.

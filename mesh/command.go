@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/nats-io/nats.go"
 
@@ -19,6 +20,13 @@ const (
 	doGet       = "get"
 	doHistory   = "history"
 	doEffect    = "effect"
+
+	doDeadLetters = "dead_letters"
+	doResend      = "resend"
+
+	doStateAt = "state_at"
+	doCauses  = "causes"
+	doCaused  = "caused"
 )
 
 // A Command asks a runtime to do or to tell something. It is answered by one
@@ -40,11 +48,19 @@ type Command struct {
 	EventID string          `json:"eventId,omitempty"`
 	// OrGet returns the instance that has the key, if there is one.
 	OrGet bool `json:"orGet,omitempty"`
-	// After is the version after which a history begins, Limit its length.
+	// After is the version after which a history begins, Limit its length. For
+	// a state, After is the version and At, where that is 0, the time in Unix ms.
 	After uint64 `json:"after,omitempty"`
 	Limit int    `json:"limit,omitempty"`
+	At    int64  `json:"at,omitempty"`
 	// Effect is what a transition in another runtime leads to here.
 	Effect *fsm.RemoteEffect `json:"effect,omitempty"`
+	// Record and N name a dead letter; Record, or Records, are what causes are
+	// asked about.
+	Record *fsm.RecordID `json:"record,omitempty"`
+	N      int           `json:"n,omitempty"`
+
+	Records []fsm.RecordID `json:"records,omitempty"`
 }
 
 func (*Command) message() {}
@@ -55,7 +71,10 @@ type Outcome struct {
 	Component string `json:"componentName,omitempty"`
 	OK        bool   `json:"ok"`
 	// NotMine says that this runtime does not have the instance.
-	NotMine  bool   `json:"notMine,omitempty"`
+	NotMine bool `json:"notMine,omitempty"`
+	// Known tells, with NotMine, of which runtimes this one knows: who asked
+	// others than those has a list that is out of date.
+	Known    uint64 `json:"known,omitempty"`
 	Instance string `json:"instanceId,omitempty"`
 	State    string `json:"state,omitempty"`
 	Version  uint64 `json:"version,omitempty"`
@@ -70,6 +89,8 @@ type Outcome struct {
 	// more.
 	Records []*fsm.Record `json:"records,omitempty"`
 	More    bool          `json:"more,omitempty"`
+	// Dead are dead letters, oldest first.
+	Dead []fsm.DeadLetter `json:"dead,omitempty"`
 	// The error, where not OK.
 	Code     fsm.Code `json:"code,omitempty"`
 	Message  string   `json:"message,omitempty"`
@@ -79,77 +100,142 @@ type Outcome struct {
 func (*Outcome) message() {}
 
 // maxCommands bounds the commands that an attachment handles at a time; others
-// are refused as overloaded.
+// are refused as overloaded. Only what may have to wait counts.
 const maxCommands = 256
 
-// subscribeCommands takes commands: for one runtime, for any or all of a
-// component, for whoever has an instance.
+// subscribeCommands takes commands: all kinds for one runtime, and to everybody
+// only what all, or any one, may be asked.
 func (a *Attachment) subscribeCommands(ctx context.Context) error {
 	slots := make(chan struct{}, maxCommands)
-	jobs := make(chan func())
-	// A goroutine that has done its job waits for another, until the attachment
-	// ends: a new one would have to grow its stack each time.
-	run := func(job func()) {
-		select {
-		case jobs <- job:
-		default:
-			a.wg.Go(func() {
-				for {
-					job()
-					select {
-					case job = <-jobs:
-					case <-ctx.Done():
-						return
-					}
-				}
-			})
-		}
-	}
-	handle := func(p *part) nats.MsgHandler {
-		return func(m *nats.Msg) {
-			if m.Reply == "" {
-				return
-			}
-			var c Command
-			if err := Decode(m.Data, &c); err != nil {
-				a.send(m.Reply, &Outcome{RuntimeID: p.id.RuntimeID, Code: fsm.CodeBadValue, Message: err.Error()})
-				return
-			}
-			select {
-			case slots <- struct{}{}:
-			default:
-				a.send(m.Reply, &Outcome{RuntimeID: p.id.RuntimeID, Code: fsm.CodeOverloaded, Message: "the runtime has too many commands under way; try again later"})
-				return
-			}
-			run(func() {
-				defer func() { <-slots }()
-				out := a.do(ctx, p, &c)
-				out.RuntimeID, out.Component = p.id.RuntimeID, p.id.Component
-				a.send(m.Reply, out)
-			})
-		}
-	}
 	var errs []error
-	for _, p := range a.parts {
-		s := a.bus.subjects
-		for _, subject := range []string{s.runtime(p.id.RuntimeID, "command"), s.component(p.id.Component, "all"), s.on("locate")} {
-			sub, err := a.bus.nc.Subscribe(subject, handle(p))
-			if err == nil {
-				a.subs = append(a.subs, sub)
-			}
+	keep := func(sub *nats.Subscription, err error) {
+		if err != nil {
 			errs = append(errs, err)
+			return
 		}
-		sub, err := a.bus.nc.QueueSubscribe(s.component(p.id.Component, "one"), "one", handle(p))
-		if err == nil {
-			a.subs = append(a.subs, sub)
+		a.subs = append(a.subs, sub)
+		errs = append(errs, sub.SetPendingLimits(pendingMessages, pendingBytes))
+	}
+	s, nc := a.bus.subjects, a.bus.nc
+	for _, p := range a.parts {
+		take := func(only string) nats.MsgHandler {
+			return func(m *nats.Msg) { a.command(ctx, p, m, only, slots) }
 		}
-		errs = append(errs, err)
+		keep(nc.Subscribe(s.runtime(p.id.RuntimeID, "command"), take("")))
+		keep(nc.Subscribe(s.component(p.id.Component, "all"), take(doBroadcast)))
+		keep(nc.Subscribe(s.on("locate"), take(doLocate)))
+		keep(nc.QueueSubscribe(s.component(p.id.Component, "one"), "one", take(doCreate)))
 	}
 	return errors.Join(errs...)
 }
 
-func (a *Attachment) do(ctx context.Context, p *part, c *Command) *Outcome {
+// command takes a command; only is the one kind that is allowed, "" for all.
+func (a *Attachment) command(ctx context.Context, p *part, m *nats.Msg, only string, slots chan struct{}) {
+	if m.Reply == "" {
+		return
+	}
+	var c Command
+	if err := Decode(m.Data, &c); err != nil {
+		a.reply(p, m, nil, &fsm.Error{Code: fsm.CodeBadValue, Component: p.id.Component, Detail: "the command cannot be read", Err: err})
+		return
+	}
+	switch {
+	case only != "" && c.Do != only:
+		a.reply(p, m, nil, &fsm.Error{Code: fsm.CodeBadValue, Component: p.id.Component, Detail: fmt.Sprintf("a command %.40q has to go to one runtime", c.Do)})
+	case c.Do == doLocate:
+		a.locate(ctx, p, m, &c)
+	default:
+		select {
+		case slots <- struct{}{}:
+		default:
+			a.reply(p, m, nil, &fsm.Error{Code: fsm.CodeOverloaded, Component: p.id.Component, Detail: "the runtime has too many commands under way"})
+			return
+		}
+		a.work(ctx, func() {
+			defer func() { <-slots }()
+			out, err := a.act(ctx, p, &c)
+			a.reply(p, m, out, err)
+		})
+	}
+}
+
+// locate says whether the runtime has an instance. One that ended long ago is
+// looked for in the store, beside others.
+func (a *Attachment) locate(ctx context.Context, p *part, m *nats.Msg, c *Command) {
+	reply := func(out *Outcome, err error) {
+		if out != nil && out.NotMine {
+			out.Known = a.known()
+		}
+		a.reply(p, m, out, err)
+	}
 	out, err := a.act(ctx, p, c)
+	elsewhere := c.Component != "" && c.Component != p.id.Component
+	if c.Instance == "" || elsewhere || !errors.Is(err, fsm.ErrUnknownInstance) || !a.rt.Stores() {
+		reply(out, err)
+		return
+	}
+	a.work(ctx, func() {
+		in, err := a.findStored(ctx, p.id.Component, c.Instance)
+		if err != nil {
+			reply(&Outcome{NotMine: errors.Is(err, fsm.ErrUnknownInstance)}, err)
+			return
+		}
+		reply(&Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq()}, nil)
+	})
+}
+
+// findStored is find for an instance that is not in memory any more.
+func (a *Attachment) findStored(ctx context.Context, component, id string) (*fsm.Instance, error) {
+	in, err := a.rt.Find(ctx, id)
+	if err == nil && in.Component() != component {
+		return nil, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: id}
+	}
+	return in, err
+}
+
+// work does a job on a goroutine beside others. One that has done its job waits
+// for another, until the attachment ends: a new one would have to grow its stack
+// each time.
+func (a *Attachment) work(ctx context.Context, job func()) {
+	select {
+	case a.jobs <- job:
+	default:
+		a.spawn(func() {
+			for {
+				job()
+				select {
+				case job = <-a.jobs:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+}
+
+// reply sends the outcome of a command, or that it is too large to be sent.
+func (a *Attachment) reply(p *part, m *nats.Msg, out *Outcome, err error) {
+	out = outcome(out, err)
+	out.RuntimeID, out.Component = p.id.RuntimeID, p.id.Component
+	b, err := json.Marshal(out)
+	if err == nil {
+		err = a.bus.nc.Publish(m.Reply, b)
+	}
+	if errors.Is(err, nats.ErrMaxPayload) {
+		// What was asked for is done.
+		a.send(m.Reply, &Outcome{
+			RuntimeID: out.RuntimeID, Component: out.Component, Instance: out.Instance, State: out.State, Version: out.Version, Seq: out.Seq,
+			Code: fsm.CodeContextTooLarge, Message: fmt.Sprintf("the answer of %d bytes is more than one message of this bus may hold", len(b)),
+		})
+		return
+	}
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		a.o.Logger.Warn("mesh: could not answer", "component", p.id.Component, "err", err)
+	}
+}
+
+// outcome puts an error, if there is one, into an outcome.
+func outcome(out *Outcome, err error) *Outcome {
 	if out == nil {
 		out = &Outcome{}
 	}
@@ -172,6 +258,25 @@ func (a *Attachment) do(ctx context.Context, p *part, c *Command) *Outcome {
 
 func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, error) {
 	component := p.id.Component
+	elsewhere := c.Component != "" && c.Component != component
+	switch c.Do {
+	case doCreate, doEffect, doBroadcast:
+		if elsewhere {
+			return nil, &fsm.Error{Code: fsm.CodeUnknownComponent, Component: c.Component}
+		}
+	case doCaused:
+		return a.caused(ctx, component, c)
+	case doLocate, doGet, doHistory, doSend, doStateAt, doCauses:
+		if elsewhere {
+			return &Outcome{NotMine: true}, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: c.Instance, Key: c.Key}
+		}
+	case doDeadLetters:
+		return a.deadLetters(component, c)
+	case doResend:
+		return nil, a.resend(component, c)
+	default:
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Detail: fmt.Sprintf("unknown command %.40q", c.Do)}
+	}
 	switch c.Do {
 	case doCreate:
 		return a.create(ctx, component, c)
@@ -186,8 +291,11 @@ func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, er
 		return &Outcome{Count: n, Seq: a.rt.Seq(component)}, err
 	}
 	in, err := a.find(component, c)
+	if c.Do != doLocate && c.Instance != "" && errors.Is(err, fsm.ErrUnknownInstance) {
+		in, err = a.findStored(ctx, component, c.Instance)
+	}
 	if err != nil {
-		return &Outcome{NotMine: true}, err
+		return &Outcome{NotMine: errors.Is(err, fsm.ErrUnknownInstance)}, err
 	}
 	out := &Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq()}
 	switch c.Do {
@@ -199,6 +307,10 @@ func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, er
 		return out, err
 	case doHistory:
 		return out, a.history(ctx, c, out)
+	case doStateAt:
+		return a.stateAt(ctx, in.ID(), c)
+	case doCauses:
+		return a.causes(ctx, c)
 	case doSend:
 		ev, err := c.event()
 		if err != nil {
@@ -218,11 +330,17 @@ func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, er
 		}
 		return &Outcome{Instance: in.ID(), State: r.State, Version: r.Version, Seq: r.Seq, Repeated: r.Repeated}, nil
 	}
-	return nil, &fsm.Error{Code: fsm.CodeBadValue, Detail: "unknown command " + c.Do}
+	return out, nil
 }
 
-// find looks the command's instance up in one component of the runtime.
+// find looks the command's instance up in one component of the runtime. One that
+// has stopped cannot say that it has none.
 func (a *Attachment) find(component string, c *Command) (*fsm.Instance, error) {
+	select {
+	case <-a.rt.Done():
+		return nil, &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Instance: c.Instance, Key: c.Key, Err: a.rt.Err()}
+	default:
+	}
 	if c.Key != "" {
 		return a.rt.GetByKey(component, c.Key)
 	}
@@ -270,7 +388,9 @@ func (a *Attachment) create(ctx context.Context, component string, c *Command) (
 	if c.OrGet {
 		in, created, err = a.rt.GetOrCreate(ctx, c.Machine, c.Key, data, opts...)
 	} else {
+		before := a.createdBefore(component, c)
 		in, err = a.rt.Create(ctx, c.Machine, data, append(opts, fsm.WithKey(c.Key))...)
+		created = err != nil || in.ID() != before
 	}
 	if err != nil {
 		return nil, err
@@ -279,15 +399,29 @@ func (a *Attachment) create(ctx context.Context, component string, c *Command) (
 	return &Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq(), Repeated: !created, Row: &row}, err
 }
 
+// createdBefore returns the id of the instance that a creation with an id may
+// have made already, "" if there is none.
+func (a *Attachment) createdBefore(component string, c *Command) string {
+	if c.EventID == "" {
+		return ""
+	}
+	t := *c
+	if t.Key == "" && t.Instance == "" {
+		t.Instance = fsm.CreatedID(component, c.EventID)
+	}
+	in, err := a.find(component, &t)
+	if err != nil {
+		return ""
+	}
+	return in.ID()
+}
+
 // history gathers records up to what fits into one answer.
 func (a *Attachment) history(ctx context.Context, c *Command, out *Outcome) error {
 	size := 0
-	for r, err := range a.rt.History(ctx, out.Instance) {
+	for r, err := range a.rt.History(ctx, out.Instance, c.After) {
 		if err != nil {
 			return err
-		}
-		if r.Version <= c.After {
-			continue
 		}
 		b, err := json.Marshal(r)
 		if err != nil {

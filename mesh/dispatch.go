@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/nats-io/nats.go"
+	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -14,7 +13,8 @@ import (
 // give it to fsm.Config before the runtime is started. A creation goes to one
 // of the runtimes that host the component, always the same; an event for one
 // instance or for those that its rules choose goes to all of them, and each
-// serves its own. An effect is taken over once all of those have said so.
+// serves its own. An effect is taken over once all of those have said so, also
+// those that were there a minute ago and may come back.
 // While nobody hosts the component it waits in the runtime's outbox, which an
 // Attachment wakes when such a runtime announces itself.
 type Dispatcher struct {
@@ -33,19 +33,25 @@ func (d *Dispatcher) Dispatch(ctx context.Context, e fsm.RemoteEffect) error {
 	c := d.client
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	hosts, err := c.hosts(ctx, e.Effect.Component)
+	begin := time.Now()
+	hosts, err := c.hosts(ctx, e.Effect.Component, time.Time{})
+	if err == nil && len(hosts.live)+len(hosts.gone) == 0 {
+		hosts, err = c.hosts(ctx, e.Effect.Component, begin) // one may have come just now
+	}
 	if err != nil {
 		return err
 	}
-	if len(hosts) == 0 {
+	// Those that have gone and may come back are waited for: it is theirs, too.
+	all := append(hosts.live, hosts.gone...)
+	if len(all) == 0 {
 		return &fsm.Error{Code: fsm.CodeUnknownComponent, Component: e.Effect.Component}
 	}
 	cmd := &Command{Do: doEffect, Component: e.Effect.Component, Effect: &e}
-	if e.Effect.Kind == fsm.EffectCreate {
-		_, err := c.request(ctx, c.bus.subjects.runtime(rendezvous(hosts, e.Effect.Targets[0]), "command"), cmd)
+	if e.Effect.Kind == fsm.EffectCreate && len(e.Effect.Targets) > 0 {
+		_, err := c.request(ctx, c.bus.subjects.runtime(rendezvous(all, e.Effect.Targets[0]), "command"), cmd)
 		return c.unlist(err)
 	}
-	for _, h := range hosts {
+	for _, h := range all {
 		if _, err := c.request(ctx, c.bus.subjects.runtime(h.RuntimeID, "command"), cmd); err != nil {
 			return c.unlist(err)
 		}
@@ -55,10 +61,8 @@ func (d *Dispatcher) Dispatch(ctx context.Context, e fsm.RemoteEffect) error {
 
 // unlist has the list of runtimes made anew if one of it was gone.
 func (c *Client) unlist(err error) error {
-	if errors.Is(err, nats.ErrNoResponders) {
-		c.members.mu.Lock()
-		c.members.list = nil
-		c.members.mu.Unlock()
+	if errors.Is(err, ErrGone) {
+		c.members.drop()
 	}
 	return err
 }
@@ -72,15 +76,4 @@ func (a *Attachment) effect(ctx context.Context, c *Command) (*Outcome, error) {
 		return nil, fmt.Errorf("effect of %s: %w", c.Effect.Record, err)
 	}
 	return &Outcome{}, nil
-}
-
-// heard wakes what waits for a component of which a runtime has come.
-func (a *Attachment) heard(m *nats.Msg) {
-	var other Announce
-	if err := Decode(m.Data, &other); err != nil {
-		return // directories count it
-	}
-	if a.parts[other.Component] == nil {
-		a.rt.RetryEffects(other.Component)
-	}
 }

@@ -2,7 +2,9 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -37,11 +39,17 @@ stateMachines:
 
 func startOn(t *testing.T, b *Bus, name, definition string) *fsm.Runtime {
 	t.Helper()
+	return startAt(t, b, name, definition, nil)
+}
+
+// startAt runs a runtime with a clock of the test's own.
+func startAt(t *testing.T, b *Bus, name, definition string, clock fsm.Clock) *fsm.Runtime {
+	t.Helper()
 	c, _, err := fsm.ParseComponent([]byte(definition))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt, err := fsm.NewRuntime(fsm.Config{Name: name, Components: []*fsm.Component{c}, Dispatcher: NewDispatcher(b), Logger: quiet()})
+	rt, err := fsm.NewRuntime(fsm.Config{Name: name, Components: []*fsm.Component{c}, Dispatcher: NewDispatcher(b), Clock: clock, Logger: quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,5 +109,71 @@ func TestComponentsReachEachOther(t *testing.T) {
 				t.Errorf("%s has version %d, want 3: created, billed and paid once", in.ID(), in.Version())
 			}
 		}
+	}
+}
+
+// What is sent to a component that nobody hosts waits an hour for it. After a
+// day it is a dead letter, which a client lists and sends again; then it arrives.
+func TestEffectsWaitAndDie(t *testing.T) {
+	t.Parallel()
+	b := memoryBus(t)
+	clock := fsm.NewManualClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	shop := startAt(t, b, "north", sales, clock)
+	bill := func() string {
+		in, err := shop.Create(t.Context(), "Order", map[string]any{"order": 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := shop.Send(t.Context(), in.ID(), fsm.Event{Type: "BILL"}); err != nil {
+			t.Fatal(err)
+		}
+		return in.ID()
+	}
+	c := NewClient(b, ClientOptions{})
+	dead := func() []DeadLetter {
+		d, err := c.DeadLetters(t.Context(), "Sales")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	bill()
+	clock.Advance(time.Hour, nil)
+	bills := startOn(t, b, "east", billing)
+	waitFor(t, func() bool { return count(bills, fsm.Filter{}) == 1 })
+	if d := dead(); len(d) != 0 {
+		t.Fatalf("after an hour: %+v", d)
+	}
+	// The one that hosts the component goes, with a goodbye.
+	if err := bills.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { hosts, _ := b.discover(t.Context(), false); return len(hosts.live)+len(hosts.gone) == 1 })
+	id := bill()
+	waitFor(t, func() bool {
+		clock.Advance(time.Minute, nil)
+		return len(shop.DeadLetters()) > 0 || clock.Elapsed() > 26*time.Hour
+	})
+	waitFor(t, func() bool { clock.Advance(time.Minute, nil); return len(shop.DeadLetters()) == 1 })
+	if age := clock.Elapsed() - time.Hour; age < 24*time.Hour {
+		t.Errorf("given up after %v, want a day", age)
+	}
+	letters := dead()
+	if len(letters) != 1 || letters[0].Effect.Record.Instance != id || letters[0].Component != "Sales" || letters[0].Error == "" {
+		t.Fatalf("dead letters: %+v", letters)
+	}
+	bills = startOn(t, b, "east", billing)
+	if n := count(bills, fsm.Filter{}); n != 0 {
+		t.Errorf("%d arrived by themselves", n)
+	}
+	if err := c.Resend(t.Context(), letters[0]); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return count(bills, fsm.Filter{}) == 1 })
+	if err := c.Resend(t.Context(), letters[0]); !errors.Is(err, fsm.ErrUnknownInstance) {
+		t.Errorf("sent again twice: %v", err)
+	}
+	if d := dead(); len(d) != 0 {
+		t.Errorf("after it was sent again: %+v", d)
 	}
 }

@@ -1,7 +1,7 @@
-// Package mesh is what connects runtimes, dashboards and bridges. This part of
-// it is pure: messages, the directory that knows the instances of all runtimes,
-// and the answers that a runtime gives to keep it right. It does no I/O, starts
-// no goroutine and reads no clock; what does stands around it.
+// Package mesh is what connects runtimes, dashboards and bridges. Its core is
+// pure: messages, the directory that knows the instances of all runtimes, and the
+// answers that a runtime gives to keep it right. That does no I/O, starts no
+// goroutine and reads no clock; what does stands around it.
 //
 // # The way of a change
 //
@@ -19,6 +19,11 @@
 // change, ended.go and tombs.go how they go, ask.go what is asked, table.go how
 // rows are held, exact.go, population.go, filter.go and query.go what can be
 // asked of a directory, source.go and answer.go the runtime's side.
+//
+// Around it: node.go, nodeconfig.go and bus.go have the bus, attach.go, publish.go
+// and command.go a runtime on it, discover.go who is there, view.go a directory
+// that is kept; client.go, members.go and scatter.go reach instances, dispatch.go
+// and deadletter.go take effects to other components.
 //
 // # What is guaranteed
 //

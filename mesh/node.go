@@ -3,15 +3,12 @@ package mesh
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
-	"time"
 
+	"github.com/fsmesh/fsmesh/internal/natsserver"
 	"github.com/gofrs/flock"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -32,11 +29,7 @@ type Node struct {
 }
 
 // ErrDataInUse is returned by Start when another process uses the data folder.
-var ErrDataInUse = errors.New("data folder in use")
-
-// startTimeout bounds how long a server may take to get ready; it is up in some
-// milliseconds, but for a JetStream folder that has to be read again.
-const startTimeout = 2 * time.Minute
+var ErrDataInUse = natsserver.ErrDataInUse
 
 // Start runs a node. It returns once clients can connect; the context bounds
 // the start only. Errors: *ConfigError for each key that is wrong, ErrDataInUse,
@@ -67,41 +60,15 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, err
 	}
 	if c.Data != "" {
-		if n.lock, err = lockFolder(c.Data); err != nil {
-			return nil, err
+		if n.lock, err = natsserver.Lock(c.Data); err != nil {
+			return nil, fmt.Errorf("node: %w", err)
 		}
 	}
-	if n.server, err = server.NewServer(opts); err != nil {
+	if n.server, err = natsserver.Run(ctx, opts, c.Logger); err != nil {
 		n.unlock()
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	log := &serverLog{logger: c.Logger, failed: make(chan string, 1)}
-	n.server.SetLoggerV2(log, false, false, false)
-	go n.server.Start()
-	if err := n.ready(ctx, log); err != nil {
-		n.server.Shutdown()
-		n.server.WaitForShutdown()
-		n.unlock()
-		return nil, err
-	}
 	return n, nil
-}
-
-// lockFolder makes sure that one process at a time uses the folder: the server
-// itself takes no lock, and two on one folder overwrite each other.
-func lockFolder(dir string) (*flock.Flock, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("node: data folder: %w", err)
-	}
-	l := flock.New(filepath.Join(dir, "lock"))
-	ok, err := l.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("node: lock the data folder: %w", err)
-	}
-	if !ok {
-		return nil, fmt.Errorf("node: %w: %s is used by another process", ErrDataInUse, dir)
-	}
-	return l, nil
 }
 
 func (n *Node) unlock() {
@@ -110,30 +77,11 @@ func (n *Node) unlock() {
 	}
 }
 
-func (n *Node) ready(ctx context.Context, log *serverLog) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for !n.server.ReadyForConnections(10 * time.Millisecond) {
-		select {
-		case problem := <-log.failed:
-			return fmt.Errorf("node: %s", problem)
-		case <-ctx.Done():
-			return fmt.Errorf("node: not ready: %w", context.Cause(ctx))
-		default:
-		}
-	}
-	return nil
-}
-
 // options are the server's own. What nodes ask of each other is as it was given.
 func (c Config) options(given Config) (*server.Options, error) {
-	o := &server.Options{
-		ServerName: c.Name, NoSigs: true, NoLog: true, DontListen: true,
-		MaxPayload: int32(c.MaxPayload), MaxPending: 64 << 20,
-		Authorization: c.Token, Username: c.User, Password: c.Password,
-		JetStream: c.Data != "", StoreDir: c.Data, SyncAlways: true,
-		DisableJetStreamBanner: true,
-	}
+	o := natsserver.Base(c.Data)
+	o.ServerName, o.MaxPayload = c.Name, int32(c.MaxPayload)
+	o.Authorization, o.Username, o.Password = c.Token, c.User, c.Password
 	var err error
 	if c.Listen != "" {
 		o.DontListen = false
@@ -163,11 +111,15 @@ func (c Config) options(given Config) (*server.Options, error) {
 			return nil, err
 		}
 		o.LeafNode.Username, o.LeafNode.Password = given.clusterCredentials()
+		if o.LeafNode.Username == "" && c.Token != "" {
+			// The token is to keep clients out. Leafs give nothing.
+			o.LeafNode.Users = []*server.User{{}}
+		}
 	}
 	for _, r := range c.Leaf.Remotes {
-		u, err := url.Parse(r)
+		u, err := c.Leaf.remote(r)
 		if err != nil {
-			return nil, &ConfigError{"leaf.remotes", "one of the URLs cannot be read"}
+			return nil, err
 		}
 		o.LeafNode.Remotes = append(o.LeafNode.Remotes, &server.RemoteLeafOpts{URLs: []*url.URL{u}})
 	}
@@ -177,7 +129,7 @@ func (c Config) options(given Config) (*server.Options, error) {
 // clusterCredentials are what nodes ask of each other: the same as of clients.
 func (c Config) clusterCredentials() (user, password string) {
 	if c.Token != "" {
-		return "fsmesh", c.Token
+		return nodeUser, c.Token
 	}
 	return c.User, c.Password
 }
@@ -228,8 +180,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		n.server.Shutdown()
-		n.server.WaitForShutdown()
+		natsserver.End(n.server)
 		n.unlock()
 	}()
 	select {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fsmesh/fsmesh/internal/natsserver"
 	"gopkg.in/yaml.v3"
 )
 
@@ -64,9 +65,33 @@ type LeafConfig struct {
 	// Listen is the address for nodes that hang off this one, host:port.
 	Listen string `yaml:"listen"`
 	// Remotes are URLs of the nodes that this one hangs off,
-	// nats-leaf://[user:password@]host:port.
+	// nats-leaf://[TOKEN@|USER:PASSWORD@]host:port.
 	Remotes []string `yaml:"remotes"`
+	// Token is given to the remotes whose URL has nothing before the host.
+	// TokenFile names a file that holds it.
+	Token     string `yaml:"token"`
+	TokenFile string `yaml:"token_file"`
 }
+
+// remote reads the URL of a remote and puts in what it asks for: nodes take a
+// token as the password of a user of their own name for it.
+func (c LeafConfig) remote(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, &ConfigError{"leaf.remotes", "one of the URLs cannot be read"}
+	}
+	if u.User == nil {
+		if c.Token != "" {
+			u.User = url.UserPassword(nodeUser, c.Token)
+		}
+	} else if _, has := u.User.Password(); !has {
+		u.User = url.UserPassword(nodeUser, u.User.Username())
+	}
+	return u, nil
+}
+
+// nodeUser is the user whose password a token is between nodes.
+const nodeUser = "fsmesh"
 
 // LoadConfig reads a node's configuration from a YAML file. Unknown keys are
 // errors.
@@ -116,6 +141,10 @@ func (c Config) resolve() (Config, error) {
 	}
 	secret("token", &c.Token, c.TokenFile)
 	secret("password", &c.Password, c.PasswordFile)
+	secret("leaf.token", &c.Leaf.Token, c.Leaf.TokenFile)
+	if c.Leaf.Token != "" && len(c.Leaf.Remotes) == 0 {
+		wrong("leaf.token", "it is for leaf.remotes, and there are none")
+	}
 	if c.Token != "" && c.User != "" {
 		wrong("token", "give a token, or a user and a password, not both")
 	}
@@ -152,7 +181,7 @@ func (c Config) resolve() (Config, error) {
 	if c.MaxPayload == 0 {
 		c.MaxPayload = 1 << 20
 		if c.Data != "" {
-			c.MaxPayload = 8 << 20
+			c.MaxPayload = natsserver.StorePayload
 		}
 	}
 	if c.Logger == nil {

@@ -1,13 +1,8 @@
 package mesh
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"iter"
 	"time"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -90,45 +85,3 @@ func (a *Attachment) hand(o *outgoing) {
 	o.encoder.n = 0
 	o.p.tell(o.seq)
 }
-
-// discover asks everybody who is there and gathers the answers until none has
-// come for a while.
-func (b *Bus) discover(ctx context.Context) ([]Identity, error) {
-	inbox := b.nc.NewInbox()
-	sub, err := b.nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, err
-	}
-	defer sub.Unsubscribe()
-	q, err := json.Marshal(&Discover{Type: "discover", Timestamp: time.Now().UnixMilli()})
-	if err != nil {
-		return nil, err
-	}
-	if err := b.nc.PublishRequest(b.subjects.discover(), inbox, q); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, discoverMost)
-	defer cancel()
-	var found []Identity
-	for {
-		quiet, stop := context.WithTimeout(ctx, discoverQuiet)
-		m, err := sub.NextMsgWithContext(quiet)
-		stop()
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) {
-				return found, nil
-			}
-			return nil, err
-		}
-		var a Announce
-		if len(m.Data) > 0 && Decode(m.Data, &a) == nil {
-			found = append(found, a.Identity)
-		}
-	}
-}
-
-// A discovery ends when nothing came for discoverQuiet, or after discoverMost.
-const (
-	discoverQuiet = 200 * time.Millisecond
-	discoverMost  = 2 * time.Second
-)

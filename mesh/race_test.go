@@ -8,3 +8,10 @@ const defaultRuns = 5_000
 
 // defaultDepth is that of the exhaustive simulation.
 const defaultDepth = 3
+
+// defaultScale is the size of the tests over a real bus, in percent of the full
+// one, which make soak runs.
+const defaultScale = 10
+
+// slowdown is by how much the promised times are stretched.
+const slowdown = 3

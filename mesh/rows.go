@@ -83,6 +83,8 @@ func status(in *fsm.Instance) Status {
 		return Completed
 	case fsm.StatusError:
 		return Failed
+	case fsm.StatusQuarantined:
+		return Quarantined
 	}
 	return Active
 }

@@ -63,7 +63,7 @@ func run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	}
-	for r, err := range rt.History(ctx, order.ID()) {
+	for r, err := range rt.History(ctx, order.ID(), 0) {
 		if err != nil {
 			return err
 		}

@@ -57,6 +57,10 @@ func TestStore(t *testing.T, open func(t *testing.T) fsm.Store, o StoreOptions) 
 	t.Run("append", suite.appends)
 	t.Run("restore", suite.restores)
 	t.Run("history", suite.histories)
+	t.Run("caused", suite.causes)
+	t.Run("ended", suite.ends)
+	t.Run("checkpoint", suite.checkpoints)
+	t.Run("lease", suite.leases)
 	if suite.holds(Retention) {
 		t.Run("retain", suite.retention)
 	}
@@ -128,7 +132,7 @@ func restore(t *testing.T, log fsm.Log) []fsm.Restored {
 			t.Fatalf("restore: %v", err)
 		}
 		n := 0
-		for _, set := range []bool{r.Snapshot != nil, r.Record != nil, r.Done != nil} {
+		for _, set := range []bool{r.Snapshot != nil, r.Record != nil, r.Done != nil, r.Chosen != nil, r.Applied != nil} {
 			if set {
 				n++
 			}

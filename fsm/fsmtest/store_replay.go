@@ -14,6 +14,8 @@ type replayed struct {
 	instances map[string]*fsm.Snapshot
 	records   []*fsm.Record
 	done      []fsm.EffectID
+	chosen    []fsm.ChosenTargets
+	applied   []fsm.AppliedEffect
 }
 
 // replay reads a list as fsm.Restored says it is to be read, and fails where
@@ -28,6 +30,10 @@ func replay(t *testing.T, list []fsm.Restored) *replayed {
 			p.instances[s.Instance] = &s
 		case r.Done != nil:
 			p.done = append(p.done, *r.Done)
+		case r.Chosen != nil:
+			p.chosen = append(p.chosen, *r.Chosen)
+		case r.Applied != nil:
+			p.applied = append(p.applied, *r.Applied)
 		default:
 			p.apply(t, r.Record)
 		}
@@ -38,6 +44,9 @@ func replay(t *testing.T, list []fsm.Restored) *replayed {
 func (p *replayed) apply(t *testing.T, r *fsm.Record) {
 	t.Helper()
 	p.records = append(p.records, r)
+	if r.Remote != nil {
+		p.applied = append(p.applied, fsm.AppliedEffect{Effect: *r.Remote, Instance: r.Instance})
+	}
 	in := p.instances[r.Instance]
 	if in == nil {
 		in = &fsm.Snapshot{Instance: r.Instance, CreatedAt: r.Time}

@@ -1,0 +1,138 @@
+package fsm
+
+import (
+	"context"
+	"fmt"
+)
+
+// What only the store knows: instances that ended long ago are not in memory any
+// more, but their ids must not come back, and a repeated event still gets its
+// first outcome.
+
+// storedAny reports whether the store has records of an id.
+func (rt *Runtime) storedAny(ctx context.Context, id string) (bool, error) {
+	if rt.log == nil {
+		return false, nil
+	}
+	for _, err := range rt.log.History(ctx, id, 0) {
+		if err != nil {
+			return false, fmt.Errorf("look for id %q in the history: %w", id, err)
+		}
+		return true, nil
+	}
+	return false, nil
+}
+
+// idFree fails if an id is in use or still in the history.
+func (rt *Runtime) idFree(ctx context.Context, id string) error {
+	taken := rt.slot(id) != nil
+	if !taken {
+		var err error
+		if taken, err = rt.storedAny(ctx, id); err != nil {
+			return err
+		}
+	}
+	if taken {
+		return &Error{Code: CodeIDExists, Instance: id}
+	}
+	return nil
+}
+
+// stored returns an instance as the store has it. It fails with
+// ErrUnknownInstance if it has none.
+func (rt *Runtime) stored(ctx context.Context, id string) (*Instance, error) {
+	instances := map[string]restored{}
+	if rt.log != nil {
+		for r, err := range rt.log.History(ctx, id, 0) {
+			if err == nil {
+				if r.Snapshot != nil && instances[id].snap == nil {
+					instances[id] = restored{snap: r.Snapshot} // what was before it may not be kept
+				}
+				err = applyRestored(instances, restoringItem{rec: r})
+			}
+			if err != nil {
+				return nil, fmt.Errorf("read the history of %q: %w", id, err)
+			}
+		}
+	}
+	snap := instances[id].snap
+	if snap == nil {
+		return nil, &Error{Code: CodeUnknownInstance, Instance: id}
+	}
+	in, err := rt.rebuild(snap)
+	if err != nil {
+		in = rt.undefined(snap)
+	}
+	return in, nil
+}
+
+// repeatedEvent returns the first outcome of an event that a forgotten instance
+// accepted, by its id. ok is false if it did not accept one among its last 64
+// with an id.
+func (rt *Runtime) repeatedEvent(ctx context.Context, id, eventID string) (r Result, ok bool, err error) {
+	if rt.log == nil {
+		return Result{}, false, nil
+	}
+	var seen []*Record
+	var last *Record
+	for r, err := range rt.log.History(ctx, id, 0) {
+		if err != nil {
+			return Result{}, false, fmt.Errorf("look for event %q in the history of %q: %w", eventID, id, err)
+		}
+		last = r
+		if r.Event.ID == "" || r.Version == 1 {
+			continue
+		}
+		if seen = append(seen, r); len(seen) > maxSeen {
+			seen = seen[1:]
+		}
+	}
+	for _, r := range seen {
+		if r.Event.ID != eventID {
+			continue
+		}
+		out := Result{Repeated: true, Record: r.ID(), Version: r.Version, State: r.After}
+		if r == last {
+			out.Instance, err = rt.stored(ctx, id)
+		}
+		return out, true, err
+	}
+	return Result{}, false, nil
+}
+
+// freeGeneration returns the first generation of a key, from the given one on,
+// that the store has no instance of. Generations are stored and dropped in their
+// order, so it looks in ever longer strides and then between the last two.
+func (rt *Runtime) freeGeneration(ctx context.Context, c *component, key string, from uint64) (uint64, error) {
+	taken := func(n uint64) (bool, error) {
+		id := keyedID(c.name, key, n)
+		if rt.slot(id) != nil {
+			return true, nil
+		}
+		return rt.storedAny(ctx, id)
+	}
+	last, free := from-1, from // last is taken, or the one before
+	for stride := uint64(1); ; stride *= 2 {
+		is, err := taken(free)
+		if err != nil {
+			return 0, err
+		}
+		if !is {
+			break
+		}
+		last, free = free, free+stride
+	}
+	for last+1 < free {
+		middle := last + (free-last)/2
+		is, err := taken(middle)
+		if err != nil {
+			return 0, err
+		}
+		if is {
+			last = middle
+		} else {
+			free = middle
+		}
+	}
+	return free, nil
+}
