@@ -1,0 +1,96 @@
+package jetstream
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+)
+
+// Before the disk is full batches are refused with an error that says what to
+// do, and once there is room all goes on. The free space is told by a hook.
+func TestFullDiskRefusesBatches(t *testing.T) {
+	t.Parallel()
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	dir := t.TempDir()
+	_, l := testLog(t, dir, Options{Reserve: 1 << 20, freeSpace: func(string) (uint64, bool) { return free.Load(), true }})
+	add(t, l, step("a", 1))
+	free.Store(100)
+	deadline := time.Now().Add(10 * time.Second)
+	version := uint64(2)
+	for {
+		err := l.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{step("a", version)}})
+		if full := (*FullError)(nil); errors.As(err, &full) && errors.Is(err, ErrStoreFull) && strings.Contains(err.Error(), "make room") {
+			break
+		}
+		if err != nil || time.Now().After(deadline) {
+			t.Fatalf("append on a full disk: %v", err)
+		}
+		version++
+	}
+	free.Store(1 << 40)
+	for {
+		err := l.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{step("a", version)}})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrStoreFull) || time.Now().After(deadline) {
+			t.Fatalf("append with room again: %v", err)
+		}
+	}
+	n := uint64(0)
+	for r, err := range l.History(t.Context(), "a", 0) {
+		if n++; err != nil || r.Version != n {
+			t.Fatal(r, err)
+		}
+	}
+	if n != version {
+		t.Errorf("history of %d records, want %d", n, version)
+	}
+}
+
+// A server that gave its JetStream up is started again inside the process;
+// commits fail meanwhile, and go on by themselves.
+func TestServerThatGaveUpComesBack(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, l := testLog(t, dir, Options{Reserve: 1 << 20, Timeout: time.Second})
+	add(t, l, step("a", 1))
+	// What it does when a write fails for want of room.
+	if err := s.folder.server.ShutdownJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	failed := false
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := l.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{step("a", 2)}})
+		if err == nil {
+			break
+		}
+		failed = true
+		if time.Now().After(deadline) {
+			t.Fatalf("it did not come back: %v", err)
+		}
+	}
+	if !failed {
+		t.Error("no append failed: the server was not down")
+	}
+	add(t, l, step("a", 3))
+	n := 0
+	for r, err := range l.History(t.Context(), "a", 0) {
+		if n++; err != nil || r.Version != uint64(n) {
+			t.Fatal(r, err)
+		}
+	}
+	if n != 3 {
+		t.Errorf("history of %d records, want 3", n)
+	}
+	if _, err := os.Stat(dir + "/" + reserveFile); err != nil {
+		t.Errorf("the reserve was not made again: %v", err)
+	}
+}

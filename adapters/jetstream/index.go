@@ -1,0 +1,183 @@
+package jetstream
+
+import (
+	"hash/maphash"
+
+	"github.com/fsmesh/fsmesh/fsm"
+)
+
+// buckets is the number of parts that a log's instances are divided into for
+// checkpoints. It is part of what is stored: it never changes.
+const buckets = 1024
+
+// bucketOf returns the bucket of an instance, by a hash that never changes:
+// FNV-1a.
+func bucketOf[T string | []byte](id T) int {
+	h := uint32(2166136261)
+	for i := range len(id) {
+		h = (h ^ uint32(id[i])) * 16777619
+	}
+	return int((h ^ h>>16) % buckets)
+}
+
+// An index knows of each instance where its last record is. Ids are kept as 96
+// bits of a hash whose seed is new in each process: of 10^9 instances no two
+// have the same by chance or by design.
+type index struct {
+	seeds [2]maphash.Seed
+	parts [buckets]bucket
+}
+
+type key [3]uint32
+
+// A place is where the last record of an instance is, packed into 12 bytes: 48
+// bits of position, 47 of version, and whether the instance has ended.
+type place struct {
+	position, version uint32
+	high              uint32
+}
+
+const endedBit = 1 << 15
+
+func newPlace(position, version uint64, ended bool) place {
+	p := place{uint32(position), uint32(version), uint32(position>>32)<<16 | uint32(version>>32)&(endedBit-1)}
+	if ended {
+		p.high |= endedBit
+	}
+	return p
+}
+
+func (p place) at() uint64   { return uint64(p.high>>16)<<32 | uint64(p.position) }
+func (p place) last() uint64 { return uint64(p.high&(endedBit-1))<<32 | uint64(p.version) }
+func (p place) ended() bool  { return p.high&endedBit != 0 }
+
+// A bucket is what a log keeps in memory of some of its instances: where they
+// are, and what has changed since the last checkpoint.
+type bucket struct {
+	places map[key]place
+	// changed are the instances with records since the checkpoint; for one that
+	// has ended, its last state.
+	changed map[string]*fsm.Snapshot
+	applied []fsm.AppliedEffect
+	chosen  []fsm.ChosenTargets
+	// open are the records with effects that are not done.
+	open map[fsm.RecordID]*openRecord
+	// marked says that effects were done or left open since the checkpoint.
+	marked bool
+	saved  saved
+}
+
+// saved says what the checkpoint of a bucket is.
+type saved struct {
+	blob   uint64 // position as of which its blob was written; 0 for none
+	upTo   mark   // nothing changed since the blob up to here
+	oldest int64  // when the first of its ended instances ended, Unix ms; 0 if none has
+}
+
+// An openRecord is a record with effects that are not done yet.
+type openRecord struct {
+	rec      *fsm.Record
+	position uint64
+	left     int
+	done     map[fsm.EffectID]bool
+}
+
+func newIndex() *index {
+	return &index{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
+}
+
+func (x *index) key(id string) key {
+	a, b := maphash.String(x.seeds[0], id), maphash.String(x.seeds[1], id)
+	return key{uint32(a), uint32(a >> 32), uint32(b)}
+}
+
+func (x *index) get(id string) (place, bool) {
+	p, ok := x.parts[bucketOf(id)].places[x.key(id)]
+	return p, ok
+}
+
+func (x *index) bucket(id string) *bucket { return &x.parts[bucketOf(id)] }
+
+func (b *bucket) set(k key, p place) {
+	if b.places == nil {
+		b.places = map[key]place{}
+	}
+	b.places[k] = p
+}
+
+func (x *index) remove(id string) { delete(x.parts[bucketOf(id)].places, x.key(id)) }
+
+// add takes in a record that is stored at a position. b and k are the bucket and
+// the key of its instance.
+func (x *index) add(b *bucket, k key, r *fsm.Record, position uint64) {
+	ended := r.Status != fsm.StatusActive
+	b.set(k, newPlace(position, r.Version, ended))
+	if b.changed == nil {
+		b.changed = map[string]*fsm.Snapshot{}
+	}
+	if ended {
+		b.changed[r.Instance] = lastState(r)
+	} else {
+		b.changed[r.Instance] = nil
+	}
+	if r.Remote != nil {
+		b.applied = append(b.applied, fsm.AppliedEffect{Effect: *r.Remote, Instance: r.Instance})
+	}
+	if n := effectCount(r); n > 0 {
+		b.addOpen(&openRecord{rec: r, position: position, left: n, done: map[fsm.EffectID]bool{}})
+		b.marked = true
+	}
+	if r.Effect != nil {
+		x.done(*r.Effect)
+	}
+}
+
+func (b *bucket) addOpen(o *openRecord) {
+	if b.open == nil {
+		b.open = map[fsm.RecordID]*openRecord{}
+	}
+	b.open[o.rec.ID()] = o
+}
+
+// done notes that an effect is done, if it was open.
+func (x *index) done(id fsm.EffectID) {
+	b := &x.parts[bucketOf(id.Record.Instance)]
+	o := b.open[id.Record]
+	if o == nil || o.done[id] || !hasEffect(o.rec, id) {
+		return
+	}
+	b.marked = true
+	o.done[id] = true
+	if o.left--; o.left == 0 {
+		delete(b.open, id.Record)
+	}
+}
+
+func (x *index) choose(c fsm.ChosenTargets) {
+	b := &x.parts[bucketOf(c.Effect.Record.Instance)]
+	b.chosen = append(b.chosen, c)
+}
+
+// clean reports whether nothing has changed since the checkpoint.
+func (b *bucket) clean() bool {
+	return len(b.changed) == 0 && len(b.applied) == 0 && len(b.chosen) == 0 && !b.marked
+}
+
+// effectCount is the number of ids of a record's effects: one for each target,
+// and one for an effect whose receiver chooses the targets.
+func effectCount(r *fsm.Record) int {
+	n := 0
+	for i := range r.Effects {
+		n += max(1, len(r.Effects[i].Targets))
+	}
+	return n
+}
+
+func hasEffect(r *fsm.Record, id fsm.EffectID) bool {
+	for i := range r.Effects {
+		if e := &r.Effects[i]; e.N == id.N {
+			return id.Target >= 0 && id.Target < max(1, len(e.Targets))
+		}
+	}
+	return false
+}

@@ -1,0 +1,426 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"runtime"
+	"sync"
+
+	"github.com/fsmesh/fsmesh/fsm"
+)
+
+// Restore yields the instances of the checkpoints, then what the checkpoints say
+// is open, then the records that they do not cover and what else the log says.
+// Called again it reads on. What it reads is checked: it fails with a
+// *DamageError rather than to leave something out.
+func (l *log) Restore(ctx context.Context) iter.Seq2[fsm.Restored, error] {
+	return func(yield func(fsm.Restored, error) bool) {
+		l.write.Lock()
+		defer l.write.Unlock()
+		if err := l.usable(ctx); err != nil {
+			yield(fsm.Restored{}, err)
+			return
+		}
+		last, err := l.lastFrame(ctx)
+		if err != nil {
+			yield(fsm.Restored{}, err)
+			return
+		}
+		r := &restoring{log: l, ctx: ctx, yield: yield, last: last}
+		if l.restored {
+			r.readOn()
+		} else {
+			r.first()
+		}
+	}
+}
+
+// A restoring is one call of Restore.
+type restoring struct {
+	log   *log
+	ctx   context.Context
+	yield func(fsm.Restored, error) bool
+	last  *frame
+	index *index
+	base  [buckets]mark // up to which the checkpoint of the bucket covers the log
+	lost  []int         // buckets whose checkpoint is missing
+	open  []savedRecord
+	also  []fsm.Restored // applied, chosen
+	ahead map[string]uint64
+}
+
+func (r *restoring) fail(err error) { r.yield(fsm.Restored{}, err) }
+
+// give yields one thing; false means that no more is wanted.
+func (r *restoring) give(x fsm.Restored) bool { return r.yield(x, nil) }
+
+func (r *restoring) first() {
+	l := r.log
+	r.index, r.ahead = newIndex(), map[string]uint64{}
+	ok, err := r.checkpoints()
+	if err != nil {
+		r.fail(err)
+		return
+	}
+	if !ok || !r.giveOpen() {
+		return
+	}
+	low := r.lowest()
+	l.read.Store(0)
+	l.toRead.Store(r.last.records - min(low.records, r.last.records))
+	ok, err = r.records(scan{after: low, known: true, to: r.last.position, want: r.wanted}, func(f func()) { f() })
+	if err == nil && ok {
+		err = r.checkAhead()
+	}
+	if err != nil {
+		r.fail(r.explained(err))
+		return
+	}
+	if !ok {
+		return
+	}
+	l.mu.Lock()
+	l.index, l.restored, l.at, l.claim = r.index, true, r.last.mark(), r.last.claim
+	clear(l.encoded.tails)
+	l.mu.Unlock()
+}
+
+// readOn reads what was appended since the last time.
+func (r *restoring) readOn() {
+	l := r.log
+	r.index = l.index
+	l.read.Store(0)
+	l.toRead.Store(r.last.records - min(l.at.records, r.last.records))
+	locked := func(f func()) {
+		l.mu.Lock()
+		f()
+		l.mu.Unlock()
+	}
+	ok, err := r.records(scan{after: l.at, known: true, to: r.last.position}, locked)
+	if err != nil {
+		r.fail(r.purged(err))
+		return
+	}
+	if !ok || r.last.position == 0 {
+		return
+	}
+	l.mu.Lock()
+	l.at = r.last.mark()
+	if l.claim != r.last.claim {
+		l.claim, l.epoch = r.last.claim, 0
+	}
+	l.mu.Unlock()
+}
+
+// purged tells a hole that retention made from damage.
+func (r *restoring) purged(err error) error {
+	damage := (*DamageError)(nil)
+	if !errors.As(err, &damage) || damage.First != r.log.at.position+1 {
+		return err
+	}
+	info, infoErr := r.log.link.log.Info(r.ctx)
+	if infoErr == nil && info.State.FirstSeq > damage.First {
+		return ErrPurged
+	}
+	return err
+}
+
+// explained adds to a hole at the beginning that a checkpoint is missing.
+func (r *restoring) explained(err error) error {
+	damage := (*DamageError)(nil)
+	if errors.As(err, &damage) && len(r.lost) > 0 {
+		damage.Problem += fmt.Sprintf("; they are needed since the checkpoints of %d of %d buckets are missing or old (%d first)", len(r.lost), buckets, r.lost[0])
+	}
+	return err
+}
+
+// An unpacked is a blob with its snapshots, as a worker has decoded it.
+type unpacked struct {
+	blob  *blob
+	snaps []*fsm.Snapshot
+	err   error
+}
+
+// checkpoints yields the snapshots of all blobs. ok is false if no more is
+// wanted.
+func (r *restoring) checkpoints() (ok bool, err error) {
+	l := r.log
+	c, err := l.link.readCover(r.ctx, l.name)
+	if err != nil {
+		return false, err
+	}
+	if high := c.highest(); high.position > r.last.position {
+		return false, l.tailMissing(r.last.mark(), high)
+	}
+	for i := range c.saved {
+		// A blob that is not there covers nothing, unless there never was one.
+		if r.index.parts[i].saved = c.saved[i]; c.saved[i].blob != 0 {
+			r.index.parts[i].saved = saved{}
+		}
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for u := range l.blobs(ctx, &wg) {
+		if u.err != nil {
+			return false, u.err
+		}
+		if !r.takeBlob(c, u) {
+			return false, nil
+		}
+	}
+	if err := context.Cause(r.ctx); err != nil {
+		return false, err
+	}
+	for i := range c.saved {
+		r.base[i] = r.index.parts[i].saved.upTo
+		if c.saved[i].blob > r.index.parts[i].saved.blob {
+			r.lost = append(r.lost, i)
+		}
+	}
+	return true, nil
+}
+
+// blobs decodes all blobs of the log on all processors.
+func (l *log) blobs(ctx context.Context, wg *sync.WaitGroup) <-chan unpacked {
+	work, out := make(chan part, 4), make(chan unpacked, 4)
+	send := func(u unpacked) {
+		select {
+		case out <- u:
+		case <-ctx.Done():
+		}
+	}
+	wg.Go(func() {
+		defer close(work)
+		for m, err := range l.link.messages(ctx, snapStream, subject(snapSubjects, l.name)+".*", 1, math.MaxUint64) {
+			var p part
+			if err == nil {
+				p, err = l.parsePart(m)
+			}
+			if err != nil {
+				if ctx.Err() == nil {
+					send(unpacked{err: fmt.Errorf("checkpoint: %w", err)})
+				}
+				return
+			}
+			select {
+			case work <- p:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			d := newDecoder()
+			for p := range work {
+				send(l.unpack(ctx, d, p))
+			}
+		})
+	}
+	wg.Go(func() {
+		workers.Wait()
+		close(out)
+	})
+	return out
+}
+
+func (l *log) unpack(ctx context.Context, d *decoder, p part) (u unpacked) {
+	defer func() {
+		if u.err != nil && ctx.Err() == nil {
+			u.err = &DamageError{Name: l.name, Problem: fmt.Sprintf("the checkpoint of bucket %d cannot be read", p.bucket), Err: u.err}
+		}
+	}()
+	if p.of > 1 {
+		b, err := l.load(ctx, d, p.bucket)
+		if u.blob, u.err = b.blob, err; err != nil {
+			return u
+		}
+	} else {
+		plain, err := unpack(p.packed)
+		if err == nil {
+			u.blob, err = d.blob(p.bucket, plain)
+		}
+		if u.err = err; err != nil {
+			return u
+		}
+	}
+	for _, list := range [][]savedInstance{u.blob.live, u.blob.ended} {
+		for i := range list {
+			s, err := d.snapshot(list[i].snap)
+			if err != nil {
+				u.err = err
+				return u
+			}
+			u.snaps = append(u.snaps, s)
+		}
+	}
+	return u
+}
+
+func (r *restoring) takeBlob(c *cover, u unpacked) bool {
+	i := u.blob.bucket
+	b := &r.index.parts[i]
+	switch was := c.saved[i]; {
+	case u.blob.asOf.position == was.blob:
+		b.saved = was
+	default: // newer than the cover; or older, which is found out afterwards
+		b.saved = saved{blob: u.blob.asOf.position, upTo: u.blob.asOf, oldest: 1}
+	}
+	b.places = make(map[key]place, len(u.snaps))
+	for n, s := range u.snaps {
+		var p place
+		if n < len(u.blob.live) {
+			p = u.blob.live[n].place
+		} else {
+			p = u.blob.ended[n-len(u.blob.live)].place
+		}
+		b.places[r.index.key(s.Instance)] = p
+		if s.Version > p.last() {
+			r.ahead[s.Instance] = s.Version
+		}
+		if !r.give(fsm.Restored{Snapshot: s}) {
+			return false
+		}
+	}
+	r.open = append(r.open, u.blob.open...)
+	for k := range u.blob.applied {
+		r.also = append(r.also, fsm.Restored{Applied: &u.blob.applied[k]})
+	}
+	for k := range u.blob.chosen {
+		r.also = append(r.also, fsm.Restored{Chosen: &u.blob.chosen[k]})
+	}
+	return true
+}
+
+// giveOpen yields what the checkpoints say of effects.
+func (r *restoring) giveOpen() bool {
+	for _, s := range r.open {
+		o := &openRecord{rec: s.rec, position: s.position, left: effectCount(s.rec), done: map[fsm.EffectID]bool{}}
+		b := &r.index.parts[bucketOf(s.rec.Instance)]
+		b.addOpen(o)
+		if !r.give(fsm.Restored{Record: s.rec}) {
+			return false
+		}
+		for i := range s.done {
+			o.done[s.done[i]] = true
+			o.left--
+			if !r.give(fsm.Restored{Done: &s.done[i]}) {
+				return false
+			}
+		}
+	}
+	for _, x := range r.also {
+		if !r.give(x) {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *restoring) lowest() mark {
+	low := r.base[0]
+	for _, m := range r.base {
+		if m.position < low.position {
+			low = m
+		}
+	}
+	return low
+}
+
+func (r *restoring) wanted(position uint64, h *head) bool {
+	return position > r.base[bucketOf(h.instance)].position
+}
+
+// later reports whether the checkpoint of an instance's bucket is older than a
+// position.
+func (r *restoring) later(position uint64, instance string) bool {
+	return position > r.base[bucketOf(instance)].position
+}
+
+// records yields what the frames say that no checkpoint covers. Changes of the
+// index are made by locked.
+func (r *restoring) records(s scan, locked func(func())) (ok bool, err error) {
+	l := r.log
+	for f, err := range l.frames(r.ctx, s) {
+		if err != nil {
+			return false, err
+		}
+		var out []fsm.Restored
+		locked(func() { out, err = r.frame(f) })
+		if err != nil {
+			return false, err
+		}
+		l.read.Add(uint64(len(f.entries)))
+		for _, x := range out {
+			if !r.give(x) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+func (r *restoring) frame(f *frame) ([]fsm.Restored, error) {
+	out := make([]fsm.Restored, 0, len(f.entries)+len(f.done)+len(f.chosen))
+	for i := range f.entries {
+		e := &f.entries[i]
+		if e.rec == nil {
+			if e.effect != nil && r.later(f.position, e.effect.Record.Instance) {
+				r.index.done(*e.effect)
+				out = append(out, fsm.Restored{Done: e.effect})
+			}
+			continue
+		}
+		b, k := r.index.bucket(e.rec.Instance), r.index.key(e.rec.Instance)
+		p := b.places[k]
+		switch {
+		case e.rec.Version == p.last()+1, e.rec.Version == 1 && p.ended() && p.at() < f.position:
+			// The second: the id was used again, after retention had dropped
+			// the one before.
+			r.index.add(b, k, e.rec, f.position)
+		case e.rec.Version > p.last()+1 || p.at() < f.position:
+			return nil, &DamageError{
+				Name: r.log.name, First: p.at(), Last: f.position, LastFrame: f.number, Instances: []string{e.rec.Instance},
+				Problem: fmt.Sprintf("version %d of an instance follows on version %d", e.rec.Version, p.last()),
+			}
+		}
+		out = append(out, fsm.Restored{Record: e.rec})
+	}
+	for i := range f.done {
+		if r.later(f.position, f.done[i].Record.Instance) {
+			r.index.done(f.done[i])
+			out = append(out, fsm.Restored{Done: &f.done[i]})
+		}
+	}
+	for i := range f.chosen {
+		if r.later(f.position, f.chosen[i].Effect.Record.Instance) {
+			r.index.choose(f.chosen[i])
+			out = append(out, fsm.Restored{Chosen: &f.chosen[i]})
+		}
+	}
+	return out, nil
+}
+
+// checkAhead finds instances whose checkpoint knows of records that the log does
+// not have: its end is missing.
+func (r *restoring) checkAhead() error {
+	e := &DamageError{Name: r.log.name, First: r.last.position + 1, FirstFrame: r.last.number + 1, Problem: "checkpoints know of later records than the log"}
+	for id, version := range r.ahead {
+		if p, _ := r.index.get(id); p.last() < version {
+			e.Records += version - p.last()
+			if len(e.Instances) < 10 {
+				e.Instances = append(e.Instances, id)
+			}
+		}
+	}
+	if e.Records == 0 {
+		return nil
+	}
+	return e
+}

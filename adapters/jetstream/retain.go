@@ -1,0 +1,236 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Retain drops ended instances that are too old from the checkpoints, and the
+// beginning of the log as far as it is too old and nothing needs it: no
+// checkpoint, no open effect, no other log of the stream. Histories then begin
+// where the log begins. Without checkpoints nothing is dropped.
+func (l *log) Retain(ctx context.Context, cut func(component, machine string) fsm.Cut) error {
+	if err := l.usable(ctx); err != nil {
+		return err
+	}
+	l.mu.RLock()
+	writes, claim := l.epoch != 0, l.claim
+	l.mu.RUnlock()
+	if !writes {
+		return l.fenced(claim)
+	}
+	c := &l.checkpoints
+	if c.source == nil {
+		return nil
+	}
+	cuts := memo(cut)
+	if err := c.dropEnded(ctx, cuts); err != nil {
+		return fmt.Errorf("drop ended instances: %w", err)
+	}
+	keep, err := c.oldestKept(ctx, cuts)
+	if err != nil {
+		return fmt.Errorf("look for the oldest records to keep: %w", err)
+	}
+	c.one.Lock()
+	c.cover.keep = max(c.cover.keep, keep)
+	err = c.writeCover(ctx) // acknowledged before anything is dropped
+	c.one.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.link.purge(ctx)
+}
+
+func memo(cut func(component, machine string) fsm.Cut) func(component, machine string) fsm.Cut {
+	known := map[[2]string]fsm.Cut{}
+	return func(component, machine string) fsm.Cut {
+		of := [2]string{component, machine}
+		c, ok := known[of]
+		if !ok {
+			c = cut(component, machine)
+			known[of] = c
+		}
+		return c
+	}
+}
+
+// dropEnded writes the checkpoints anew in which ended instances may be too old.
+func (c *checkpointer) dropEnded(ctx context.Context, cut func(component, machine string) fsm.Cut) error {
+	old := func(s *fsm.Snapshot) bool {
+		return time.UnixMilli(s.UpdatedAt).Before(cut(s.Component, s.Machine).Ended)
+	}
+	for i := range buckets {
+		c.log.mu.RLock()
+		b := &c.log.index.parts[i]
+		may := b.saved.oldest != 0
+		for _, s := range b.changed {
+			may = may || s != nil
+		}
+		c.log.mu.RUnlock()
+		if !may {
+			continue
+		}
+		c.one.Lock()
+		err := c.dropFrom(ctx, i, old)
+		c.one.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropFrom is called with c.one held. It looks before it writes.
+func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snapshot) bool) error {
+	any := false
+	c.log.mu.RLock()
+	for _, s := range c.log.index.parts[i].changed {
+		any = any || s != nil && old(s)
+	}
+	c.log.mu.RUnlock()
+	if !any {
+		b, err := c.log.load(ctx, c.decoder, i)
+		if err != nil {
+			return err
+		}
+		if b.blob != nil {
+			for k := range b.ended {
+				s, err := c.decoder.snapshot(b.ended[k].snap)
+				if err != nil {
+					return err
+				}
+				any = any || old(s)
+			}
+		}
+	}
+	if !any {
+		return nil
+	}
+	return c.write(ctx, i, old)
+}
+
+// oldestKept returns the position of the first frame that holds a record that is
+// not too old, as far as checkpoints reach and no effect is open.
+func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machine string) fsm.Cut) (uint64, error) {
+	l := c.log
+	limit := uint64(math.MaxUint64)
+	l.mu.RLock()
+	limit = min(limit, l.at.position)
+	for i := range l.index.parts {
+		b := &l.index.parts[i]
+		if !b.clean() {
+			limit = min(limit, b.saved.upTo.position+1)
+		}
+		for _, o := range b.open {
+			limit = min(limit, o.position)
+		}
+	}
+	l.mu.RUnlock()
+	for f, err := range l.frames(ctx, scan{to: limit}) {
+		if err != nil {
+			return 0, err
+		}
+		for i := range f.entries {
+			r := f.entries[i].rec
+			if of := cut(r.Component, r.Machine).Records; of.IsZero() || !time.UnixMilli(r.Time).Before(of) {
+				return f.position, nil
+			}
+		}
+	}
+	return limit, nil
+}
+
+// purgeStep is about how much is dropped at a time, in bytes, and purgePause the
+// time between: a large purge holds commits up.
+const (
+	purgeStep  = 8 << 20
+	purgePause = 20 * time.Millisecond
+)
+
+// purge drops what no log of the stream needs any more.
+func (l *link) purge(ctx context.Context) error {
+	keep, _, err := l.needed(ctx)
+	if err != nil {
+		return err
+	}
+	info, err := l.log.Info(ctx)
+	if err != nil {
+		return err
+	}
+	first, last := info.State.FirstSeq, info.State.LastSeq
+	if keep <= first || info.State.Msgs == 0 {
+		return nil
+	}
+	step := uint64(float64(last-first+1) * purgeStep / float64(max(info.State.Bytes, purgeStep)))
+	for first < keep {
+		first = min(keep, first+max(step, 1))
+		if err := l.log.Purge(ctx, jetstream.WithPurgeSequence(first)); err != nil {
+			return fmt.Errorf("drop the log before position %d: %w", first, err)
+		}
+		select {
+		case <-time.After(purgePause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// needed returns the lowest position that any log of the stream needs, and the
+// name of the log that does. The last frame of a log is always kept: it is what
+// the next one follows on.
+func (l *link) needed(ctx context.Context) (uint64, string, error) {
+	names, err := l.names(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	low, holder := uint64(math.MaxUint64), ""
+	for _, name := range names {
+		keep, err := l.neededBy(ctx, name)
+		if err != nil {
+			return 0, "", err
+		}
+		if keep < low {
+			low, holder = keep, name
+		}
+	}
+	return low, holder, nil
+}
+
+func (l *link) neededBy(ctx context.Context, name string) (uint64, error) {
+	c, err := l.readCover(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	last, err := l.last(ctx, logStream, subject(logSubjects, name))
+	if errors.Is(err, errNoMessage) {
+		return math.MaxUint64, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return min(last.position, c.keep, c.lowest().position+1), nil
+}
+
+// names returns the names of all logs.
+func (l *link) names(ctx context.Context) ([]string, error) {
+	info, err := l.log.Info(ctx, jetstream.WithSubjectFilter(logSubjects+"*"))
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for s := range info.State.Subjects {
+		if name, ok := mesh.TokenName(strings.TrimPrefix(s, logSubjects)); ok {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
