@@ -25,7 +25,7 @@ deps: ## install what the tests need beside Go
 # The simulation of the healing protocol takes ten times as long with the race
 # detector, where it makes fewer runs; it starts no goroutines that share anything.
 test: deps ## run all tests, with the race detector
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race -timeout 20m ./...
 	go test -count=1 -run '^TestSimulation$$' ./mesh -sim.runs=100000
 	cd bench && go test ./...
 
@@ -59,4 +59,7 @@ soak: deps ## run the long forms of the tests
 	CGO_ENABLED=1 go test -race -count=1 -timeout 3h -run '^TestProperty' -v ./fsm -rapid.checks=20000
 	CGO_ENABLED=1 go test -race -count=30 -timeout 3h -run '^(TestConformance|TestStop|TestRegression|TestHook|TestEveryThird)' ./fsm
 	go test -count=1 -timeout 3h -run '^TestSimulation$$' -v ./mesh -sim.runs=10000000
+	go test -count=1 -timeout 3h -skip '^TestSimulation$$' -v ./mesh -mesh.scale=100
+	CGO_ENABLED=1 go test -race -count=10 -timeout 3h -skip '^TestSimulation$$' ./mesh
 	CGO_ENABLED=1 go test -race -count=5 -timeout 3h ./cmd/... ./ui/... ./internal/...
+	CGO_ENABLED=1 go test -race -count=1 -timeout 3h -run '^TestCrash$$' -v ./cmd/fsmesh -crash.rounds 500

@@ -71,7 +71,7 @@ func benchHeap(b *bench) error {
 		whole := held(func() any {
 			var out []*fsm.Record
 			for _, id := range some {
-				for r, err := range rt.History(ctx, id) {
+				for r, err := range rt.History(ctx, id, 0) {
 					check(err)
 					out = append(out, r)
 				}

@@ -61,6 +61,8 @@ var groups = []group{
 	{"commands", "Commands over the bus (ratio: our rate / the reference's)", benchCommands},
 	{"idle", "A node that has nothing to do (ratio: ours / a program that does nothing)", benchIdle},
 	{"restore", "Start from a store (ratio: our time / the reference's)", benchRestore},
+	{"durable", "Sends that are on the disk, the embedded store (ratio: our rate / the reference's)", benchDurable},
+	{"start", "The embedded store with many instances (ratio: ours / the reference's)", benchDurableStart},
 }
 
 // run measures the chosen groups and prints them as they are done.

@@ -83,6 +83,10 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 		{"idle", `^resident memory$`, 1},
 		{"idle", `^time until it is up$`, 1},
 		{"restore", `instances of \d+ records each$`, 6},
+		{"durable", `^\d+ callers, 3 fields$`, 5},
+		{"start", `^heap of an instance`, 1},
+		{"start", `^history of 20 records`, 1},
+		{"start", `^start: `, 1},
 	} {
 		n := 0
 		for _, l := range lines {
@@ -100,8 +104,8 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 			targets++
 		}
 	}
-	if targets != 24 {
-		t.Errorf("%d rows have a target, want 24", targets)
+	if targets != 32 {
+		t.Errorf("%d rows have a target, want 32", targets)
 	}
 }
 

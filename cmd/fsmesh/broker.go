@@ -7,10 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/fsmesh/fsmesh/adapters"
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/fsmesh/fsmesh/ui/api"
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 )
@@ -73,7 +77,12 @@ type membership struct {
 	node     *mesh.Node // the mesh itself, where it is inside the process
 	bus      *mesh.Bus
 	runtimes []*fsm.Runtime
-	atts     []*mesh.Attachment
+	store    *adapters.Store // nil where there are no runtimes
+	joined   atomic.Bool     // all runtimes run and are on the mesh
+	ready    atomic.Bool     // and shown
+
+	mu   sync.Mutex // guards atts
+	atts []*mesh.Attachment
 }
 
 // joinTime bounds connecting and attaching, leaveTime each step of leaving.
@@ -126,8 +135,68 @@ func (m *membership) attach(ctx context.Context, rt *fsm.Runtime, host string, p
 		}
 		return err
 	}
+	m.mu.Lock()
 	m.atts = append(m.atts, att)
+	m.mu.Unlock()
 	return nil
+}
+
+// readiness says whether all runtimes run and the view shows them exactly, and
+// if not, why. Once they do it is ready for good: what comes later is told by
+// each answer.
+func (m *membership) readiness(view *mesh.View) api.Readiness {
+	if m.ready.Load() || m.joined.Load() && m.shown(view) {
+		m.ready.Store(true)
+		return api.Readiness{Ready: true}
+	}
+	var r api.Readiness
+	for _, rt := range m.runtimes {
+		s := rt.Status()
+		r.Done, r.Total = r.Done+s.Done, r.Total+s.Total
+		if s.Phase == fsm.PhaseRunning {
+			continue
+		}
+		why := fmt.Sprintf("runtime %s is %s", rt.Name(), s.Phase)
+		if s.Why != "" {
+			why += ": " + s.Why
+		}
+		if r.Reason != "" {
+			r.Reason += "; "
+		}
+		r.Reason += why
+	}
+	if r.Reason == "" {
+		r.Reason = "the runtimes are about to join the mesh"
+	}
+	return r
+}
+
+// shown reports whether a view is exact about all runtimes of this process.
+func (m *membership) shown(view *mesh.View) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := true
+	view.Read(func(d *mesh.Directory) {
+		for _, att := range m.atts {
+			for _, id := range att.RuntimeIDs() {
+				exact, _ := d.Exact(id, time.Now())
+				all = all && exact
+			}
+		}
+	})
+	return all
+}
+
+// statuses are those of the runtimes in this process.
+func (m *membership) statuses() []api.RuntimeStatus {
+	var out []api.RuntimeStatus
+	for _, rt := range m.runtimes {
+		s := rt.Status()
+		out = append(out, api.RuntimeStatus{
+			Name: rt.Name(), Phase: string(s.Phase), Instances: s.Instances, Records: s.Records, Quarantined: s.Quarantined,
+		})
+	}
+	return out
 }
 
 // watch returns when the context ends, or with why a runtime has stopped by
@@ -174,6 +243,9 @@ func (m *membership) leave() error {
 		err = errors.Join(err, e)
 	}
 	err = errors.Join(err, stopAll(m.runtimes))
+	if m.store != nil {
+		err = errors.Join(err, m.store.Close())
+	}
 	last, done := context.WithTimeout(context.Background(), leaveTime)
 	defer done()
 	if m.bus != nil {

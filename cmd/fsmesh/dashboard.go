@@ -47,7 +47,8 @@ func (s *site) dashboard(ctx context.Context, b broker) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	pages, err := s.open(ctx, m.bus, l.Addr(), log)
+	m.ready.Store(true)
+	pages, err := s.open(ctx, m, l.Addr(), log)
 	if err != nil {
 		return errors.Join(err, l.Close(), m.leave())
 	}

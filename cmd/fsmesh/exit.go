@@ -56,7 +56,7 @@ func exitStatus(err error) int {
 		return exitNotFound
 	}
 	switch fsm.ErrorCode(err) {
-	case fsm.CodeUnknownComponent, fsm.CodeUnknownMachine, fsm.CodeUnknownState, fsm.CodeUnknownInstance:
+	case fsm.CodeUnknownComponent, fsm.CodeUnknownMachine, fsm.CodeUnknownState, fsm.CodeUnknownInstance, fsm.CodeUnknownRecord:
 		return exitNotFound
 	case fsm.CodeEventIgnored, fsm.CodeInstanceEnded, fsm.CodeInstanceInactive, fsm.CodeVersionMoved,
 		fsm.CodeStateFinal, fsm.CodeSingletonExists, fsm.CodeKeyExists, fsm.CodeIDExists, fsm.CodeQuarantined:

@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
 )
 
 func main() {
@@ -34,7 +36,10 @@ func main() {
 // run is the program as a value: it returns the exit status. It ends early,
 // and cleanly, when the context does.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env func(string) string) int {
-	p := &program{stdin: stdin, stdout: &pipe{w: stdout}, stderr: stderr, env: env}
+	return (&program{stdin: stdin, stdout: &pipe{w: stdout}, stderr: stderr, env: env}).run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	// Without this cobra would take os.Args for an empty list.
 	root.SetArgs(append([]string{}, args...))
@@ -48,6 +53,8 @@ type program struct {
 	stdout *pipe
 	stderr io.Writer
 	env    func(string) string
+	// store, if set, is put around the store of serve: tests break it.
+	store func(fsm.Store) fsm.Store
 }
 
 // A pipe remembers the first error of writing to it, so that commands need not

@@ -22,8 +22,7 @@ const beProgram = "FSMESH_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
-		main()
-		return
+		os.Exit(beTheProgram())
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -42,8 +41,19 @@ func fsmesh(t *testing.T, args ...string) result {
 
 func fsmeshWith(ctx context.Context, stdin string, env map[string]string, args ...string) result {
 	var out, err bytes.Buffer
-	status := run(ctx, args, strings.NewReader(stdin), &out, &err, func(k string) string { return env[k] })
+	status := run(ctx, args, strings.NewReader(stdin), &out, &err, inMemory(env))
 	return result{status, out.String(), err.String()}
+}
+
+// inMemory is an environment in which nothing is left behind in the user's data
+// folder.
+func inMemory(env map[string]string) func(string) string {
+	return func(k string) string {
+		if v, ok := env[k]; ok || k != "FSMESH_STORE" {
+			return v
+		}
+		return "memory"
+	}
 }
 
 func TestWrongUsage(t *testing.T) {
@@ -184,7 +194,7 @@ func TestHelp(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
 	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "dashboard", "demo", "version",
-		"node", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch",
+		"node", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch", "deadletters", "deadletters ls", "deadletters resend", "store", "store info", "store verify",
 		"context", "context add", "context ls", "context show", "context select", "context rm"} {
 		args := append(strings.Fields(c), "--help")
 		got := fsmesh(t, args...)

@@ -32,8 +32,8 @@ another's --leaf-listen address with --leaf hangs off that one.
 
 The keys of the file are name, listen, insecure, token, token_file, user,
 password, password_file, cluster.name, cluster.listen, cluster.routes,
-leaf.listen, leaf.remotes, data, max_payload. Flags have the last word, then the
-environment (FSMESH_TOKEN), then the file.`,
+leaf.listen, leaf.remotes, leaf.token, leaf.token_file, data, max_payload. Flags
+have the last word, then the environment (FSMESH_TOKEN), then the file.`,
 		Example: `  fsmesh node
   fsmesh node --listen 0.0.0.0:4222 --token-file token.txt --data /var/lib/fsmesh
   fsmesh node --listen 127.0.0.1:4223 --cluster-listen 127.0.0.1:6223 --route nats-route://127.0.0.1:6222
@@ -52,6 +52,7 @@ environment (FSMESH_TOKEN), then the file.`,
 	f.StringSliceVar(&given.Cluster.Routes, "route", nil, "URL of another node of the cluster, nats-route://HOST:PORT")
 	f.StringVar(&given.Leaf.Listen, "leaf-listen", "", "address for nodes that hang off this one, HOST:PORT")
 	f.StringSliceVar(&given.Leaf.Remotes, "leaf", nil, "URL of a node that this one hangs off, nats-leaf://HOST:PORT")
+	f.StringVar(&given.Leaf.TokenFile, "leaf-token-file", "", "file that holds the token that the nodes of --leaf ask for")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		config, err := p.nodeConfig(c, file, given)
 		if err != nil {
@@ -86,6 +87,9 @@ func (p *program) nodeConfig(c *cobra.Command, file string, given mesh.Config) (
 		"route":          func() { config.Cluster.Routes = given.Cluster.Routes },
 		"leaf-listen":    func() { config.Leaf.Listen = given.Leaf.Listen },
 		"leaf":           func() { config.Leaf.Remotes = given.Leaf.Remotes },
+		"leaf-token-file": func() {
+			config.Leaf.Token, config.Leaf.TokenFile = "", given.Leaf.TokenFile
+		},
 		"token-file": func() {
 			config.Token, config.TokenFile = "", given.TokenFile
 			config.User, config.Password, config.PasswordFile = "", "", ""

@@ -38,7 +38,7 @@ machine (the event is ignored, the instance has ended).`,
 	root.AddCommand(p.validateCommand(), p.simulateCommand(), p.runCommand(), p.diagramCommand(),
 		p.schemaCommand(), p.serveCommand(), p.dashboardCommand(), p.demoCommand(), p.versionCommand(), p.nodeCommand(),
 		p.runtimesCommand(), p.lsCommand(), p.getCommand(), p.sendCommand(), p.createCommand(), p.broadcastCommand(),
-		p.historyCommand(), p.watchCommand(), p.contextCommand())
+		p.historyCommand(), p.watchCommand(), p.deadLettersCommand(), p.storeCommand(), p.contextCommand())
 	root.SetHelpCommand(p.helpCommand(root))
 	// Cobra makes this one, and would show its help for a shell that it does
 	// not know.

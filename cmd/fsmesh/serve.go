@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"time"
 
@@ -28,8 +29,12 @@ func (p *program) serveCommand() *cobra.Command {
 		Short: "Host components, with their pages",
 		Long: `Hosts the components of the files, each in a runtime of its own that has the
 component's name, and serves pages that show them. Hooks are not part of a file:
-they do nothing here; an application that has some embeds package fsm. Instances
-are kept in memory and end with the program.
+they do nothing here; an application that has some embeds package fsm.
+
+What is acknowledged is on disk (--data, --sync): when the program is started again
+it goes on where it was, also after a crash or a power cut. With --store its
+instances are kept elsewhere: in memory, or in the JetStream of a node, where a
+second program of the same --name stands by until this one is gone.
 
 With --broker the runtimes join the mesh there: commands (ls, send, …) and other
 dashboards reach their instances, and these pages show all that is on the mesh.
@@ -66,8 +71,9 @@ It listens on 127.0.0.1:3000. PORT sets another port, --listen has the last word
 // A host is runtimes with pages, as serve and demo run them.
 type host struct {
 	site
-	p      *program
-	broker broker
+	p       *program
+	broker  broker
+	storage storage
 
 	// name is what the runtimes are called, in place of their components; ""
 	// is nothing.
@@ -83,12 +89,16 @@ func (h *host) flags(c *cobra.Command) {
 	c.Flags().StringVar(&h.name, "name", h.name, "name of the runtime (default: the component's name); with several components NAME-COMPONENT")
 	c.Flags().StringVar(&h.broker.url, "broker", "", "URL of the mesh to join, nats://HOST:PORT (default: BROKER_URL in the environment, else none)")
 	h.broker.flags(c)
+	h.storage.flags(c)
 }
 
 // resolve settles the addresses: flag over environment over default.
 func (h *host) resolve(c *cobra.Command) error {
 	if !c.Flags().Changed("broker") {
 		h.broker.url = h.p.env("BROKER_URL")
+	}
+	if err := h.storage.resolve(c, h.p); err != nil {
+		return err
 	}
 	return h.site.resolve(c)
 }
@@ -106,8 +116,10 @@ func (h *host) runtimeName(component string) string {
 }
 
 // serve runs until the context ends, which is no error, or something fails.
-// It stops from the outside in: HTTP and the load, the pages, the attachments to
-// the mesh, the runtimes, the connection to the mesh.
+// Pages are there before the runtimes are: a start may have to wait for another
+// process, or read much. It stops from the outside in: HTTP and the load, the
+// pages, the attachments to the mesh, the runtimes, the store, the connection to
+// the mesh.
 func (h *host) serve(ctx context.Context) error {
 	log := h.p.logger()
 	l, err := listen(ctx, h.listen)
@@ -118,43 +130,88 @@ func (h *host) serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	for _, c := range h.components {
-		rt, err := h.startRuntime(ctx, m, c, log)
-		if err == nil {
-			err = m.attach(ctx, rt, addressHost(l.Addr()), addressPort(l.Addr()))
-		}
-		if err != nil {
-			return errors.Join(err, l.Close(), m.leave())
-		}
-		log.Info("hosting", "runtime", rt.Name(), "component", c.Name, "mesh", m.bus.Mesh(), "shared", m.node == nil)
+	if err := h.prepare(ctx, m, log); err != nil {
+		return errors.Join(err, l.Close(), m.leave())
 	}
-	pages, err := h.open(ctx, m.bus, l.Addr(), log)
+	pages, err := h.open(ctx, m, l.Addr(), log)
 	if err != nil {
 		return errors.Join(err, l.Close(), m.leave())
 	}
-	log.Info("serving", "url", url(l.Addr()))
-	h.announce(l, log)
+	log.Info("serving", "url", url(l.Addr()), "store", m.store.Kind)
 	err = together(ctx,
 		func(ctx context.Context) error { return pages.run(ctx, l, log) },
-		func(ctx context.Context) error { return h.runBeside(ctx, m, log) },
+		func(ctx context.Context) error { return h.host(ctx, m, pages.view, l, log) },
 		m.watch)
 	log.Info("stopping")
 	return errors.Join(err, pages.close(), m.leave())
 }
 
-func (h *host) startRuntime(ctx context.Context, m *membership, c *fsm.Component, log *slog.Logger) (*fsm.Runtime, error) {
-	rt, err := fsm.NewRuntime(fsm.Config{
-		Name: h.runtimeName(c.Name), Components: []*fsm.Component{c}, Hooks: h.hooks, Logger: log,
-		Dispatcher: mesh.NewDispatcher(m.bus),
-	})
+// prepare opens the store and makes the runtimes. They do nothing yet.
+func (h *host) prepare(ctx context.Context, m *membership, log *slog.Logger) error {
+	token, err := h.p.token(h.broker.tokenFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := rt.Start(ctx); err != nil {
-		return nil, err
+	if m.store, err = h.storage.open(ctx, h.p, h.runtimeName(h.components[0].Name), token, log); err != nil {
+		return err
 	}
-	m.runtimes = append(m.runtimes, rt)
-	return rt, nil
+	var store fsm.Store = m.store
+	if h.p.store != nil {
+		store = h.p.store(store)
+	}
+	for _, c := range h.components {
+		rt, err := fsm.NewRuntime(fsm.Config{
+			Name: h.runtimeName(c.Name), Components: []*fsm.Component{c}, Hooks: h.hooks, Logger: log,
+			Store: store, Takeover: h.storage.takeover, Retention: h.storage.retention,
+			Dispatcher: mesh.NewDispatcher(m.bus),
+		})
+		if err != nil {
+			return err
+		}
+		m.runtimes = append(m.runtimes, rt)
+	}
+	return nil
+}
+
+// host starts the runtimes side by side, makes them part of the mesh, says where
+// the pages are once these show them, and runs what runs beside them until the
+// context ends.
+func (h *host) host(ctx context.Context, m *membership, view *mesh.View, l net.Listener, log *slog.Logger) error {
+	at := l.Addr()
+	errs := make(chan error, len(m.runtimes))
+	for _, rt := range m.runtimes {
+		go func() {
+			err := rt.Start(ctx)
+			if err == nil {
+				err = m.attach(ctx, rt, addressHost(at), addressPort(at))
+			}
+			errs <- err
+		}()
+	}
+	var err error
+	for range m.runtimes {
+		err = errors.Join(err, <-errs)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil // it was ended before it had begun
+	case err != nil:
+		return err
+	}
+	m.joined.Store(true)
+	for _, rt := range m.runtimes {
+		log.Info("hosting", "runtime", rt.Name(), "mesh", m.bus.Mesh(), "shared", m.node == nil)
+	}
+	for !m.readiness(view).Ready {
+		select {
+		case <-view.Changed():
+		case <-time.After(100 * time.Millisecond): // it may have become exact without news
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	h.announce(l, log)
+	return h.runBeside(ctx, m, log)
 }
 
 // runBeside returns only when the context ends or something fails.

@@ -56,7 +56,7 @@ func startProgram(t *testing.T, env map[string]string, args ...string) *running 
 	p := &running{stderr: &syncBuffer{}}
 	status := make(chan int, 1)
 	go func() {
-		status <- run(ctx, args, strings.NewReader(""), w, p.stderr, func(k string) string { return env[k] })
+		status <- run(ctx, args, strings.NewReader(""), w, p.stderr, inMemory(env))
 		w.Close()
 	}()
 	p.end = sync.OnceValue(func() int {
@@ -115,7 +115,7 @@ func TestFlagOverEnvironment(t *testing.T) {
 func TestForeignHost(t *testing.T) {
 	t.Parallel()
 	p := startProgram(t, nil, "serve", "testdata/order.yaml", "--listen", "0", "--allow-host", "shop.example")
-	for host, want := range map[string]int{"evil.example": http.StatusMisdirectedRequest, "shop.example:80": http.StatusOK, "localhost": http.StatusOK} {
+	for host, want := range map[string]int{"evil.example": http.StatusForbidden, "shop.example:80": http.StatusOK, "localhost": http.StatusOK} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.address, nil)
 		if err != nil {
 			t.Fatal(err)

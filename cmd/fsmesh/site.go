@@ -15,6 +15,8 @@ import (
 
 	"github.com/fsmesh/fsmesh/mesh"
 	"github.com/fsmesh/fsmesh/ui"
+	"github.com/fsmesh/fsmesh/ui/access"
+	"github.com/fsmesh/fsmesh/ui/api"
 )
 
 // A site is where pages are served, as serve, demo and dashboard do it.
@@ -86,33 +88,65 @@ func (p *program) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(p.stderr, nil))
 }
 
-// pages are those of a bus, with the view that they show.
+// pages are the pages and the API of a bus, with the view that they show.
 type pages struct {
 	view *mesh.View
-	*ui.Dashboard
+	ui   *ui.Dashboard
+	api  *api.API
+	http.Handler
 }
 
-// open makes the pages. They know of the mesh what the bus tells, no more.
-func (s *site) open(ctx context.Context, bus *mesh.Bus, at net.Addr, log *slog.Logger) (*pages, error) {
-	view, err := mesh.Watch(ctx, bus, mesh.ViewOptions{Logger: log})
+// open makes pages and API. They know of the mesh what the bus tells, no more.
+func (s *site) open(ctx context.Context, m *membership, at net.Addr, log *slog.Logger) (*pages, error) {
+	guard, err := access.New(access.Config{Hosts: s.hosts(at), Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	d, err := ui.New(ctx, ui.Config{
-		View: view, Client: mesh.NewClient(bus, mesh.ClientOptions{}), Bus: bus,
-		Version: readBuild().Version, Hosts: s.hosts(at), CheckHost: true, Logger: log,
-	})
-	if err != nil {
-		closeView(view)
+	p := &pages{}
+	if p.view, err = mesh.Watch(ctx, m.bus, mesh.ViewOptions{Logger: log}); err != nil {
 		return nil, err
 	}
-	return &pages{view, d}, nil
+	client, version := mesh.NewClient(m.bus, mesh.ClientOptions{}), readBuild().Version
+	health := api.Health{}
+	if m.store != nil {
+		health.Database = m.store.Kind
+	}
+	p.ui, err = ui.New(ctx, ui.Config{View: p.view, Client: client, Bus: m.bus, Version: version, Logger: log})
+	if err == nil {
+		p.api, err = api.New(ctx, api.Config{
+			Commands: client, View: p.view, Notices: m.bus, Ready: func() api.Readiness { return m.readiness(p.view) }, Runtimes: m.statuses,
+			Health: health, Version: version, Logger: log,
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	mux := http.NewServeMux()
+	for _, path := range []string{"/api/", "/health", "/healthz", "/readyz", "/metrics"} {
+		mux.Handle(path, p.api)
+	}
+	mux.Handle("/", p.ui)
+	p.Handler = guard.Wrap(mux)
+	return p, nil
 }
 
-func (p *pages) close() error {
-	err := p.Close()
+func (p *pages) close() (err error) {
+	if p.api != nil {
+		err = p.api.Close()
+	}
+	if p.ui != nil {
+		err = errors.Join(err, p.ui.Close())
+	}
 	closeView(p.view)
 	return err
+}
+
+// endStreams lets go of those who listen, so that the server can end.
+func (p *pages) endStreams() {
+	p.ui.EndStreams()
+	if err := p.api.Close(); err != nil {
+		slog.Debug("end of the API's streams", "err", err)
+	}
 }
 
 // announce says where the pages are.
@@ -135,7 +169,7 @@ func (p *pages) run(ctx context.Context, l net.Listener, log *slog.Logger) error
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	server.RegisterOnShutdown(p.EndStreams)
+	server.RegisterOnShutdown(p.endStreams)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	var err error
