@@ -81,16 +81,32 @@ func TestServerThatGaveUpComesBack(t *testing.T) {
 		t.Error("no append failed: the server was not down")
 	}
 	add(t, l, step("a", 3))
-	n := 0
-	for r, err := range l.History(t.Context(), "a", 0) {
-		if n++; err != nil || r.Version != uint64(n) {
-			t.Fatal(r, err)
+	// Reads have a connection of their own, which may take a moment longer.
+	for {
+		n, err := countHistory(t, l, "a")
+		if err == nil && n == 3 {
+			break
 		}
-	}
-	if n != 3 {
-		t.Errorf("history of %d records, want 3", n)
+		if time.Now().After(deadline) {
+			t.Fatalf("history of %d records, %v; want 3", n, err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 	if _, err := os.Stat(dir + "/" + reserveFile); err != nil {
 		t.Errorf("the reserve was not made again: %v", err)
 	}
+}
+
+// countHistory counts the records of an instance, which must be in their order.
+func countHistory(t *testing.T, l fsm.Log, instance string) (n int, err error) {
+	t.Helper()
+	for r, err := range l.History(t.Context(), instance, 0) {
+		if err != nil {
+			return n, err
+		}
+		if n++; r.Version != uint64(n) {
+			t.Fatalf("version %d at place %d", r.Version, n)
+		}
+	}
+	return n, nil
 }
