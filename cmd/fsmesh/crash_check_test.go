@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
 )
 
 // A stored is a record as the API shows it.
@@ -64,11 +65,12 @@ func (s *shop) history(ctx context.Context, instance string) ([]stored, error) {
 }
 
 func (s *shop) read(ctx context.Context, path string, into any) error {
+	patient := http.Client{Timeout: time.Minute} // lists can be long
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
 	if err != nil {
 		return err
 	}
-	res, err := s.http.Do(req)
+	res, err := patient.Do(req)
 	if err != nil {
 		return err
 	}

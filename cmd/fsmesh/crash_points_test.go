@@ -220,7 +220,7 @@ func crashAt(t *testing.T, point, off string, patience time.Duration) (*tally, e
 // TestCrashPoints kills the program at each point where something could be half
 // done.
 func TestCrashPoints(t *testing.T) {
-	t.Parallel()
+	// Not beside others: it takes both processors.
 	for _, point := range []string{beforeCommit, afterCommit, withEffects, atNote, betweenTwo, inACheckpoint} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
@@ -238,7 +238,7 @@ func TestCrashPoints(t *testing.T) {
 // TestCrashWithout shows what the outbox and the memory of ids are there for:
 // without them the crash that each is for breaks a promise.
 func TestCrashWithout(t *testing.T) {
-	t.Parallel()
+	// Not beside others: it takes both processors.
 	t.Run("outbox", func(t *testing.T) {
 		t.Parallel()
 		if c, err := crashAt(t, withEffects, "outbox", 3*time.Second); err == nil && c.effects == 0 {

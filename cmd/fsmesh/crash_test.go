@@ -101,7 +101,7 @@ func (v *victim) kill() {
 // TestCrash kills the program at random moments while clients use it, and then
 // looks whether it has kept all its promises. The figures are in the log.
 func TestCrash(t *testing.T) {
-	t.Parallel()
+	// Not beside others: it takes both processors.
 	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*crashRounds)*4*time.Second+time.Minute)
 	defer cancel()
 	v := newVictim(t, t.TempDir())

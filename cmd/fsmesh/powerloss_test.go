@@ -16,7 +16,7 @@ import (
 // there, if the program syncs before it answers; if it never does, the same
 // must show a loss.
 func TestPowerLoss(t *testing.T) {
-	t.Parallel()
+	// Not beside others: it takes both processors.
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatalf("this test needs strace to see what the program does to its files: %v; install it, or run make test, which does", err)
