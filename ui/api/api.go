@@ -33,7 +33,7 @@ type Commands interface {
 // A View is what shows the mesh. *mesh.View is one.
 type View interface {
 	Read(func(*mesh.Directory))
-	Changed() <-chan struct{}
+	Await(ctx context.Context, runtimeID string, seq uint64) error
 	Invalid() uint64
 }
 

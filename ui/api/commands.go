@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
@@ -49,30 +48,12 @@ func (a *API) conclude(w http.ResponseWriter, r *http.Request, message string, o
 	return answer(w, d)
 }
 
-// lookAgain is how often the view is looked at in any case.
-const lookAgain = 20 * time.Millisecond
-
 // await waits until the view has taken in what a runtime told up to a number,
 // for so long and no longer. It reports whether it has.
 func (a *API) await(ctx context.Context, runtimeID string, seq uint64) bool {
 	ctx, cancel := context.WithTimeout(ctx, a.c.ShownWithin)
 	defer cancel()
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
-	for {
-		changed := a.c.View.Changed()
-		floor := int64(-1)
-		a.c.View.Read(func(d *mesh.Directory) { floor = d.Floor(runtimeID) })
-		if floor >= 0 && uint64(floor) >= seq {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
+	return a.c.View.Await(ctx, runtimeID, seq) == nil
 }
 
 // send is all addresses that send an event to one instance.
