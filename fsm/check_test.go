@@ -82,6 +82,8 @@ var checkRows = []definitionRow{
 
 	{"missing name", "name: Shop\n", "", "1:1: the component has no name"},
 	{"empty name", "name: Shop\n", "name: ''\n", "1:7: the component has no name"},
+	{"name with a control", "name: Shop\n", "name: \"Sh\\nop\"\n", `1:7: the name of the component cannot be used: it has the control character 0x0A`},
+	{"long name of a machine", shopEnd, shopEnd + "  - {name: " + strings.Repeat("x", 600) + ", initialState: S, states: [{name: S}], transitions: [{from: S, to: S, event: E}]}\n", `56:12: the name of a machine cannot be used: it has 600 bytes, 512 are allowed`},
 	{"duplicate machine", shopEnd, shopEnd + "  - {name: Order, initialState: S, states: [{name: S}], transitions: [{from: S, to: S, event: E}]}\n", `56:12: duplicate machine "Order"`},
 	{"machine without a name", "  - name: Order\n    initial", "  - initial", "6:5: a machine has no name"},
 	{"duplicate state", "name: Done\n        type: final", "name: Done\n        type: final\n      - name: Done", `21:15: duplicate state "Done"`},

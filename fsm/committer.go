@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -16,10 +17,14 @@ type committer struct {
 
 	mu      sync.Mutex // guards waiting
 	waiting []*batch
+	records int           // about as many steps are in them
 	more    chan struct{} // room for one
 	done    chan struct{}
 	// under is held from before a commit until the shards have been told of it.
 	under chan struct{}
+	// rest is what of a commit waits to be tried by itself. It belongs to whoever
+	// holds under.
+	rest []*batch
 }
 
 // maxCommit bounds the records of one commit.
@@ -29,14 +34,50 @@ func newCommitter(rt *Runtime) *committer {
 	return &committer{rt: rt, more: make(chan struct{}, 1), done: make(chan struct{}), under: make(chan struct{}, 1)}
 }
 
-func (c *committer) submit(b *batch) {
+// mergedSteps bounds the batches of one shard that are put together.
+const mergedSteps = 250
+
+// submit takes a batch. It reports whether that became a part of the shard's last
+// one, which still waits: the batch is its shard's again then.
+func (c *committer) submit(b *batch) (merged bool) {
 	c.mu.Lock()
-	c.waiting = append(c.waiting, b)
+	if why := c.rt.ails.why(); why != nil {
+		c.mu.Unlock()
+		b.sh.post(item{f: func() { b.sh.answered(b, why) }})
+		c.rt.work.done(1)
+		return false
+	}
+	c.records += len(b.steps)
+	last := b.sh.waits
+	merged = last != nil && last.merge(b)
+	if !merged {
+		b.sh.waits = b
+		c.waiting = append(c.waiting, b)
+	}
 	c.mu.Unlock()
+	if merged {
+		return true
+	}
 	select {
 	case c.more <- struct{}{}:
 	default:
 	}
+	return false
+}
+
+// merge puts the steps of a later batch of the shard behind its own, unless it is
+// closed or large.
+func (b *batch) merge(later *batch) bool {
+	if b.closed || len(b.steps)+len(later.steps) > mergedSteps || b.bytes+later.bytes > groupBytes/4 {
+		return false
+	}
+	b.steps = append(b.steps, later.steps...)
+	b.done = append(b.done, later.done...)
+	b.chosen = append(b.chosen, later.chosen...)
+	b.bytes += later.bytes
+	b.turns += later.turns
+	b.closed = later.closed
+	return true
 }
 
 // take returns some of what waits, in order.
@@ -47,8 +88,12 @@ func (c *committer) take() []*batch {
 	for n < len(c.waiting) && (n == 0 || records < maxCommit && bytes < groupBytes) {
 		records += len(c.waiting[n].steps)
 		bytes += c.waiting[n].bytes
+		if sh := c.waiting[n].sh; sh.waits == c.waiting[n] {
+			sh.waits = nil
+		}
 		n++
 	}
+	c.records -= records
 	out := c.waiting[:n:n]
 	c.waiting = c.waiting[n:]
 	if len(c.waiting) > 0 {
@@ -60,11 +105,28 @@ func (c *committer) take() []*batch {
 	return out
 }
 
+// gather lets goroutines that are ready to run go first, as long as they bring
+// something: where processors are short, a commit for each few records would take
+// what the callers need.
+func (c *committer) gather() {
+	for had := 0; ; {
+		c.mu.Lock()
+		records := c.records
+		c.mu.Unlock()
+		if records <= had || records >= maxCommit {
+			return
+		}
+		had = records
+		runtime.Gosched()
+	}
+}
+
 func (c *committer) run() {
 	defer close(c.done)
 	for {
 		select {
 		case <-c.more:
+			c.gather()
 			c.commit(c.take())
 		case <-c.rt.dead:
 			return
@@ -106,7 +168,9 @@ func (c *committer) pass(ctx context.Context) error {
 func (c *committer) oneByOne(batches []*batch) {
 	var err error
 	failed := 0
-	for _, b := range batches {
+	for c.rest = batches; len(c.rest) > 0; {
+		b := c.rest[0]
+		c.rest = c.rest[1:] // refused at once if the store begins to ail
 		if failed < 3 {
 			if err = c.rt.append(records([]*batch{b})); err == nil || errors.Is(err, ErrConflict) {
 				failed = 0
@@ -151,12 +215,16 @@ func (rt *Runtime) append(b Batch) error {
 	}
 	// Once an attempt may have been stored, an error of a later one proves
 	// nothing: only success, a conflict and a takeover tell.
-	unknown := false
+	unknown, begin := false, time.Now()
 	for attempts := 0; ; attempts++ {
 		err := rt.log.Append(rt.ctx, b)
 		unknown = unknown || errors.Is(err, ErrUnknownOutcome)
 		if !unknown || err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrFenced) {
+			rt.storeWorks()
 			return err
+		}
+		if attempts > 0 || time.Since(begin) > patience {
+			rt.storeAils(b, err)
 		}
 		rt.cfg.Logger.Warn("the store cannot say whether it stored a batch; asking again", "records", len(b.Records), "err", err)
 		select {

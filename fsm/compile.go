@@ -23,6 +23,7 @@ type component struct {
 
 type machine struct {
 	comp    *component
+	at      int // position among the runtime's machines
 	name    string
 	def     *Machine
 	public  bool

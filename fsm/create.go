@@ -48,6 +48,14 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 			opt(&o)
 		}
 	}
+	in, created, err := rt.createWith(ctx, name, data, orGet, &o)
+	if o.created != nil {
+		*o.created = created
+	}
+	return in, created, err
+}
+
+func (rt *Runtime) createWith(ctx context.Context, name string, data map[string]any, orGet bool, o *createOptions) (*Instance, bool, error) {
 	if err := cmp.Or(context.Cause(ctx), rt.Ready(ctx)); err != nil {
 		return nil, false, err
 	}
@@ -57,7 +65,12 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 	case o.key != "" && o.id != "":
 		return nil, false, &Error{Code: CodeBadValue, Key: o.key, Instance: o.id, Detail: "an instance has a key or an id of its own, not both: the id of a key is derived from it"}
 	}
-	d, err := rt.creation(name, data, o)
+	for what, given := range map[string]string{"key": o.key, "id": o.id} {
+		if bad := badName(given); bad != "" {
+			return nil, false, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("the %s %q cannot be used: %s", what, cut(given), bad)}
+		}
+	}
+	d, err := rt.creation(name, data, *o)
 	if err != nil {
 		return nil, false, err
 	}
@@ -67,8 +80,9 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 			id, generation, taken, wait := rt.places.takeKey(d.machine.comp, o.key)
 			if !taken {
 				d.target, d.origin, d.keyed = id, &origin{key: o.key, generation: generation}, true
-				if err := rt.renewKey(ctx, d); err != nil {
-					return nil, false, err
+				in, err := rt.renewKey(ctx, d)
+				if in != nil || err != nil {
+					return in, false, err
 				}
 				break
 			}
@@ -80,6 +94,18 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 				select {
 				case <-wait:
 					continue
+				case <-rt.ails.begins():
+					// It may have been settled all the same.
+					select {
+					case <-wait:
+						continue
+					default:
+					}
+					why := rt.ails.why()
+					if why == nil {
+						continue
+					}
+					return nil, false, &Error{Code: CodeStoreFailed, Instance: id, Key: o.key, Err: why}
 				case <-ctx.Done():
 					return nil, false, context.Cause(ctx)
 				case <-rt.dead:
@@ -96,62 +122,56 @@ func (rt *Runtime) createOrGet(ctx context.Context, name string, data map[string
 				}
 				continue // it ended just now, and its key is free
 			}
-			if orGet || o.eventID != "" && rt.createdBy(id, o.eventID) {
+			if made, err := rt.madeUnderKey(ctx, d.machine.comp, o.key, generation, o.eventID); made != nil || err != nil {
+				return made, false, err
+			}
+			if orGet {
 				return in, false, nil
 			}
 			return nil, false, &Error{Code: CodeKeyExists, Component: in.Component(), Machine: in.Machine(), Instance: id, Key: o.key, State: in.State(), Version: in.Version()}
 		}
-	case o.id != "":
-		d.target = o.id
-		if in, err := rt.Get(o.id); err == nil && o.eventID != "" && in.origin.createID == o.eventID {
-			return in, false, nil
+	case o.id != "" || o.eventID != "":
+		if d.target = o.id; o.id == "" {
+			d.target = CreatedID(d.machine.comp.name, o.eventID)
 		}
-		if err := rt.idFree(ctx, o.id); err != nil {
-			return nil, false, err
-		}
-	case o.eventID != "":
-		d.target = CreatedID(d.machine.comp.name, o.eventID)
-		in, err := rt.Get(d.target)
-		if ErrorCode(err) == CodeUnknownInstance {
-			in, err = rt.stored(ctx, d.target)
-		}
-		if ErrorCode(err) != CodeUnknownInstance {
+		if in, err := rt.madeBefore(ctx, d.target, o.eventID); in != nil || err != nil {
 			return in, false, err
 		}
 	default:
 		d.target = newID()
 	}
-	in, err := rt.create(ctx, d, o.settled)
-	if err != nil && o.eventID != "" && ErrorCode(err) == CodeIDExists {
-		if first, gerr := rt.Get(d.target); gerr == nil {
-			return first, false, nil
+	r, err := rt.create(ctx, d, o.settled)
+	if ErrorCode(err) == CodeIDExists && o.eventID != "" {
+		// Somebody was quicker: perhaps an earlier try of this very creation.
+		if in, _ := rt.madeBefore(ctx, d.target, o.eventID); in != nil {
+			return in, false, nil
 		}
 	}
-	return in, err == nil, err
+	return r.Instance, err == nil && !r.Repeated, err
 }
 
 // renewKey sees that a reserved key gets an id that the store does not have: the
-// instances that had the key before may be forgotten here.
-func (rt *Runtime) renewKey(ctx context.Context, d *delivery) error {
-	if rt.log == nil {
-		return nil
-	}
+// instances that had the key before may be forgotten here. Where an earlier try of
+// the creation made one of them, it gives the key up and returns that.
+func (rt *Runtime) renewKey(ctx context.Context, d *delivery) (*Instance, error) {
 	c, o := d.machine.comp, d.origin
-	n, err := rt.freeGeneration(ctx, c, o.key, o.generation)
-	if err != nil {
+	n := o.generation
+	var made *Instance
+	var err error
+	if rt.log != nil {
+		n, err = rt.freeGeneration(ctx, c, o.key, n)
+	}
+	if err == nil {
+		made, err = rt.madeUnderKey(ctx, c, o.key, n-1, d.eventID)
+	}
+	if made != nil || err != nil {
 		rt.places.drop(&Instance{id: d.target, st: d.state, origin: o})
-		return err
+		return made, err
 	}
 	if n != o.generation {
 		o.generation, d.target = n, rt.places.renumber(c, o.key, n)
 	}
-	return nil
-}
-
-// createdBy reports whether the creation of an instance had this id.
-func (rt *Runtime) createdBy(id, eventID string) bool {
-	in, err := rt.Get(id)
-	return err == nil && in.origin.createID == eventID
+	return nil, nil
 }
 
 // creation checks what is asked for and makes the delivery for it, but for its
@@ -180,16 +200,37 @@ func (rt *Runtime) creation(name string, data map[string]any, o createOptions) (
 	return &delivery{kind: deliverCreate, machine: m, state: st, data: values, origin: noOrigin, eventID: o.eventID}, nil
 }
 
-// create has an instance created and returns it.
-func (rt *Runtime) create(ctx context.Context, d *delivery, settled bool) (*Instance, error) {
+// create has an instance created.
+func (rt *Runtime) create(ctx context.Context, d *delivery, settled bool) (Result, error) {
 	d.root, d.at = &root{}, rt.clock.now()
-	r, err := rt.ask(ctx, d, settled)
-	return r.Instance, err
+	return rt.ask(ctx, d, settled)
+}
+
+// A creating is a creation on its way to the store.
+type creating struct {
+	createID string
+	// repeats are later tries of it, which wait for what becomes of it. There are
+	// at most Limits.Held of them.
+	repeats []*delivery
 }
 
 // create takes a creation up.
 func (sh *shard) create(d *delivery) {
-	if sh.creating[d.target] || sh.tab.get(d.target) != nil || sh.rt.ended.get(d.target) != nil {
+	first, onItsWay := sh.creating[d.target]
+	if onItsWay && d.eventID != "" && d.eventID == first.createID {
+		if why := sh.rt.ails.why(); why != nil {
+			sh.refuse(d, &Error{Code: CodeStoreFailed, Instance: d.target, Err: why})
+			return
+		}
+		if len(first.repeats) >= sh.rt.limits.Held {
+			sh.refuse(d, &Error{Code: CodeOverloaded, Instance: d.target})
+			return
+		}
+		first.repeats = append(first.repeats, d)
+		sh.creating[d.target] = first
+		return
+	}
+	if onItsWay || sh.tab.get(d.target) != nil || sh.rt.ended.get(d.target) != nil {
 		// For an effect that was done before, this is as it should be.
 		if d.keyed {
 			sh.rt.places.drop(&Instance{id: d.target, st: d.state, origin: d.origin})
@@ -218,6 +259,15 @@ func (sh *shard) create(d *delivery) {
 		sh.rt.trace(&t)
 		out.traces, out.traced = []Trace{t}, true
 	}
-	sh.creating[in.id] = true
+	sh.creating[in.id] = creating{createID: d.eventID}
 	sh.add(&stepping{d: d, out: out})
+}
+
+// created answers those who asked for a creation again while it was on its way.
+func (sh *shard) created(in *Instance) {
+	repeats := sh.creating[in.id].repeats
+	delete(sh.creating, in.id)
+	for _, d := range repeats {
+		sh.answer(d, Result{Repeated: true, Record: RecordID{in.id, in.version}, State: in.st.name, Version: in.version, Seq: in.seq, Instance: in})
+	}
 }

@@ -27,6 +27,10 @@ func (sh *shard) handle(d *delivery) {
 
 // hold keeps a delivery until its instance is free.
 func (sh *shard) hold(s *slot, d *delivery) {
+	if err := sh.refusal(s, d); err != nil {
+		sh.refuse(d, err)
+		return
+	}
 	if s.held == nil {
 		s.held = &queue[*delivery]{}
 	}
@@ -51,7 +55,7 @@ func (sh *shard) release(s *slot) {
 // takeFreed takes up what was held back, until the instances are busy again.
 func (sh *shard) takeFreed(most int) int {
 	n := 0
-	for ; n < most && sh.freed.len() > 0 && sh.inFlight < maxInFlight; n++ {
+	for ; n < most && sh.freed.len() > 0 && !sh.full(); n++ {
 		s := sh.freed.pop()
 		s.freed = false
 		for s.held != nil && !s.busy && s.inFlight == 0 && !s.paused {
@@ -76,6 +80,10 @@ func (sh *shard) takeFreed(most int) int {
 func (sh *shard) deliver(s *slot, d *delivery) bool {
 	in := s.latest()
 	if in.status != StatusActive {
+		if s.work != nil && d.waiter != nil {
+			s.hold(d) // the store may refuse the end, and it may be this very event that led to it
+			return false
+		}
 		sh.missing(d)
 		return true
 	}
@@ -115,18 +123,16 @@ func (sh *shard) deliver(s *slot, d *delivery) bool {
 // step takes the event to the instance. What is stored of most steps is one
 // piece of memory.
 func (sh *shard) step(s *slot, in *Instance, tr *transition, d *delivery) *stepping {
-	limits, tracing := &sh.rt.limits, sh.rt.tracing()
-	if sh.rt.cfg.Trace == nil {
-		if out, ok := shortStep(in, tr, &d.given, sh.rt.clock.now(), limits, tracing); ok {
-			short := &struct {
-				stepping
-				outcome
-			}{stepping{s: s, before: in, d: d}, out}
-			short.out = &short.outcome
-			return &short.stepping
+	limits := &sh.rt.limits
+	if sh.rt.cfg.Trace == nil && d.given.timer == nil && tr != nil && in.plain(tr) {
+		short := d.short()
+		if shortStep(&short.outcome, in, tr, &d.given, sh.rt.clock.now(), limits) {
+			st := &short.stepping
+			st.s, st.before, st.d, st.out = s, in, d, &short.outcome
+			return st
 		}
 	}
-	return &stepping{s: s, before: in, d: d, out: step(&sh.env, in, tr, d.given, limits, tracing)}
+	return &stepping{s: s, before: in, d: d, out: step(&sh.env, in, tr, d.given, limits, sh.rt.tracing())}
 }
 
 // hold puts a delivery back at the front.

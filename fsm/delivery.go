@@ -67,6 +67,7 @@ type delivery struct {
 	queue     *rootQueue // the one that it was taken from, with Ordered
 	attempts  int
 	completed bool
+	flight    *flight // the memory that it is in, if that is used again
 }
 
 // An undelivered names the hook that is told that its event found nobody.
@@ -76,8 +77,11 @@ type undelivered struct {
 	method string
 }
 
-// A waiter is where a caller waits for its answer.
-type waiter struct{ answer chan answer }
+// A waiter is where a caller waits for its answer, or for the end of the runtime.
+type waiter struct {
+	answer chan answer
+	dead   chan struct{}
+}
 
 type answer struct {
 	result Result
@@ -102,7 +106,7 @@ func (rt *Runtime) wait(ctx context.Context, w *waiter) (Result, error) {
 		return a.result, a.err
 	case <-ctx.Done():
 		return Result{}, context.Cause(ctx)
-	case <-rt.dead:
+	case <-w.dead:
 		select {
 		case a := <-w.answer: // it may have come at the same time
 			return a.result, a.err

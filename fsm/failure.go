@@ -115,6 +115,7 @@ func (st *stepping) concerns(id string) bool {
 
 // dropSteps undoes steps that were not stored.
 func (sh *shard) dropSteps(steps []*stepping, err error) {
+	var again []*delivery // what waited for one of them
 	for _, st := range steps {
 		st.leave()
 		sh.unreserve(st.out)
@@ -128,7 +129,7 @@ func (sh *shard) dropSteps(steps []*stepping, err error) {
 		case d.joined:
 			sh.complete(d)
 		case d.waiter != nil || sh.rt.halted.Load() || st.conflicts(err):
-			sh.vacate(st)
+			again = append(again, sh.vacate(st)...)
 			sh.rearm(st)
 			if st.before == nil && st.conflicts(err) {
 				err = &Error{Code: CodeIDExists, Instance: d.target, Err: err}
@@ -140,7 +141,7 @@ func (sh *shard) dropSteps(steps []*stepping, err error) {
 	// From the last to the first: each is put before what its instance holds.
 	for _, st := range slices.Backward(steps) {
 		if d := st.d; !d.joined && !d.completed {
-			sh.vacate(st)
+			again = append(again, sh.vacate(st)...)
 			sh.repeat(st)
 		}
 	}
@@ -149,14 +150,24 @@ func (sh *shard) dropSteps(steps []*stepping, err error) {
 			sh.release(st.s)
 		}
 	}
+	for _, d := range again {
+		if sh.rt.halted.Load() {
+			sh.refuse(d, sh.rt.notRunning())
+		} else {
+			sh.handle(d)
+		}
+	}
 }
 
-// vacate gives up the place that a creation from outside had reserved.
-func (sh *shard) vacate(st *stepping) {
+// vacate gives up the place that a creation from outside had reserved, and returns
+// the repeats of it that have waited.
+func (sh *shard) vacate(st *stepping) (repeats []*delivery) {
 	if st.before == nil {
+		repeats = sh.creating[st.d.target].repeats
 		delete(sh.creating, st.d.target)
 		sh.rt.places.drop(st.out.after)
 	}
+	return repeats
 }
 
 // unreserve gives up the places of what a dropped step would have created.

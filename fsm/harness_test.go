@@ -78,7 +78,7 @@ func newRuntime(t testing.TB, c Config) *Runtime {
 
 func stopRuntime(t testing.TB, rt *Runtime) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := rt.Stop(ctx); err != nil {
 		t.Errorf("Stop: %v", err)
@@ -157,7 +157,7 @@ func within(d time.Duration, is func() bool) bool {
 // settle waits until the runtime has nothing to do.
 func settle(t testing.TB, rt *Runtime) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := rt.Idle(ctx, 0); err != nil {
 		t.Fatalf("Idle: %v", err)
@@ -221,21 +221,17 @@ func (g *gate) pass(ctx context.Context) {
 }
 
 // oneBatch has the shard of a runtime with one shard take up several outside
-// events in one turn: it holds the store's gate until all of them wait in the
-// inbox behind as many batches as may be in flight. fillers are ids of
-// instances that take TICK.
-func oneBatch(t testing.TB, rt *Runtime, g *gate, fillers []string, sends ...func()) {
+// events in one turn: it holds the shard until all of them wait in the inbox.
+func oneBatch(t testing.TB, rt *Runtime, sends ...func()) {
 	t.Helper()
-	g.close()
-	done := make(chan struct{}, len(fillers)+len(sends))
 	sh := rt.shards[0]
-	for i, id := range fillers {
-		go func() {
-			rt.Send(context.Background(), id, Event{Type: "TICK"})
-			done <- struct{}{}
-		}()
-		eventually(t, "the filler is in flight", func() bool { return rt.committed(sh) == i+1 })
-	}
+	held, release := make(chan struct{}), make(chan struct{})
+	sh.post(item{f: func() {
+		close(held)
+		<-release
+	}})
+	<-held
+	done := make(chan struct{}, len(sends))
 	for i, send := range sends {
 		go func() {
 			send()
@@ -243,18 +239,10 @@ func oneBatch(t testing.TB, rt *Runtime, g *gate, fillers []string, sends ...fun
 		}()
 		eventually(t, "the event waits in the inbox", func() bool { return len(sh.inbox) == i+1 })
 	}
-	g.open()
-	for range cap(done) {
+	close(release)
+	for range sends {
 		<-done
 	}
-}
-
-// committed is the number of batches that wait for the store or are on their
-// way there.
-func (rt *Runtime) committed(sh *shard) int {
-	n := make(chan int, 1)
-	sh.post(item{f: func() { n <- sh.inFlight }})
-	return <-n
 }
 
 // createIn creates instances until one is in a shard that fits.

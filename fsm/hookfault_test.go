@@ -277,7 +277,12 @@ func (l *latencies) p99() time.Duration {
 	return l.all[len(l.all)*99/100]
 }
 
+func (l *latencies) max() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Max(l.all)
+}
+
 func (l *latencies) String() string {
-	p := l.p99()
-	return fmt.Sprintf("p99 %v, max %v of %d", p, l.all[len(l.all)-1], len(l.all))
+	return fmt.Sprintf("p99 %v, max %v of %d", l.p99(), l.max(), len(l.all))
 }

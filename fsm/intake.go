@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 )
@@ -21,7 +22,13 @@ type RemoteID struct {
 type intake struct {
 	mu      sync.Mutex // guards all below
 	senders map[senderID]*sender
+	heard   uint64 // counts what came, see sender.heard
 }
+
+// maxSenders bounds the logs that are remembered: a runtime without a store has
+// a new one with each start. Beyond it the one that was not heard of for longest
+// is forgotten; a copy that came from there after that would be applied again.
+const maxSenders = 4096
 
 // A senderID names one log of a runtime.
 type senderID struct{ from, log string }
@@ -32,6 +39,7 @@ type senderID struct{ from, log string }
 // remembered. What is known of its earlier runs, before or after a restart of
 // our own, stays until the sender says that all which they had left open is done.
 type sender struct {
+	heard   uint64 // the intake's count as of the last that came
 	known   map[RemoteID]*takenEffect
 	lanes   map[string]*senderLane // by component
 	earlier []RemoteID
@@ -125,10 +133,38 @@ func (in *intake) sender(from, log string) *sender {
 	id := senderID{from, log}
 	s := in.senders[id]
 	if s == nil {
+		if len(in.senders) >= maxSenders {
+			in.forgetOne()
+		}
 		s = &sender{known: map[RemoteID]*takenEffect{}, lanes: map[string]*senderLane{}}
 		in.senders[id] = s
 	}
+	in.heard++
+	s.heard = in.heard
 	return s
+}
+
+// forgetOne forgets the sender that was not heard of for longest and of which
+// nothing is under way.
+func (in *intake) forgetOne() {
+	var oldest senderID
+	least := uint64(math.MaxUint64)
+	for id, s := range in.senders {
+		if s.heard < least && !s.busy() {
+			oldest, least = id, s.heard
+		}
+	}
+	delete(in.senders, oldest)
+}
+
+// busy reports whether an effect is under way.
+func (s *sender) busy() bool {
+	for _, t := range s.known {
+		if t.running != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // come forgets what the sender has gone on from. It reports whether the effect

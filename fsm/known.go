@@ -38,6 +38,77 @@ func (rt *Runtime) idFree(ctx context.Context, id string) error {
 	return nil
 }
 
+// madeBefore returns the instance that an earlier try of a creation made under an
+// id, nil if nobody has that id yet. It fails with ErrIDExists if somebody else
+// has it. createID is "" for a creation that has no earlier tries.
+func (rt *Runtime) madeBefore(ctx context.Context, id, createID string) (*Instance, error) {
+	if createID == "" {
+		return nil, rt.idFree(ctx, id)
+	}
+	in, err := rt.Get(id)
+	if ErrorCode(err) == CodeUnknownInstance {
+		in, err = rt.stored(ctx, id)
+	}
+	switch {
+	case ErrorCode(err) == CodeUnknownInstance:
+		return nil, nil
+	case err == nil && in.origin.createID != createID:
+		return nil, &Error{Code: CodeIDExists, Instance: id}
+	}
+	return in, err
+}
+
+// madeUnderKey returns the instance that an earlier try of a creation made under
+// a key, nil if it made none of the last 64 up to a generation. createID is "" for
+// a creation that has no earlier tries.
+func (rt *Runtime) madeUnderKey(ctx context.Context, c *component, key string, last uint64, createID string) (*Instance, error) {
+	if createID == "" {
+		return nil, nil
+	}
+	for n := last; n > 0 && last-n < maxSeen; n-- {
+		in, err := rt.Find(ctx, keyedID(c.name, key, n))
+		switch {
+		case ErrorCode(err) == CodeUnknownInstance: // not kept any more
+		case err != nil:
+			return nil, err
+		case in.origin.createID == createID:
+			return in, nil
+		}
+	}
+	return nil, nil
+}
+
+// FindByKey returns an instance as GetByKey does, and looks into the store for one
+// that ended long ago.
+func (rt *Runtime) FindByKey(ctx context.Context, component, key string) (*Instance, error) {
+	in, err := rt.GetByKey(component, key)
+	if ErrorCode(err) != CodeUnknownInstance || rt.log == nil {
+		return in, err
+	}
+	for _, c := range rt.list {
+		if component != "" && c.name != component {
+			continue
+		}
+		n, err := rt.freeGeneration(ctx, c, key, 1)
+		if err != nil {
+			return nil, err
+		}
+		if n == 1 {
+			continue
+		}
+		if in != nil {
+			return nil, &Error{Code: CodeAmbiguous, Key: key}
+		}
+		if in, err = rt.Find(ctx, keyedID(c.name, key, n-1)); err != nil {
+			return nil, err
+		}
+	}
+	if in == nil {
+		return nil, err
+	}
+	return in, nil
+}
+
 // stored returns an instance as the store has it. It fails with
 // ErrUnknownInstance if it has none.
 func (rt *Runtime) stored(ctx context.Context, id string) (*Instance, error) {

@@ -1,7 +1,10 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 )
 
@@ -82,5 +85,131 @@ func TestGenerationsOfForgottenKeys(t *testing.T) {
 		if n := len(rt.places.keys); n > 1 {
 			t.Fatalf("%d keys are remembered", n)
 		}
+	}
+}
+
+// A creation with a key that is asked for again gives the first outcome, whatever
+// became of its instance, and whoever has the key by now.
+func TestKeyedCreationIsRepeatedAfterTheEnd(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		t.Run(fmt.Sprint("restart ", restart), func(t *testing.T) {
+			t.Parallel()
+			cfg, rt := endedLongAgo(t)
+			var ids []string
+			for i := range maxSeen {
+				id := mustCreate(t, rt, "M", map[string]any{"n": i}, WithKey("key"), WithCreateID(fmt.Sprint("x", i)))
+				ids = append(ids, id)
+				if again := mustCreate(t, rt, "M", nil, WithKey("key"), WithCreateID(fmt.Sprint("x", i))); again != id {
+					t.Fatalf("while it is active, the repeat made %q", again)
+				}
+				if i < maxSeen-1 {
+					mustSend(t, rt, id, "STOP", WithEventID("stop"))
+				}
+			}
+			repeats := func(when string) {
+				t.Helper()
+				for i, want := range ids {
+					created := true
+					in, err := rt.Create(t.Context(), "M", nil, WithKey("key"), WithCreateID(fmt.Sprint("x", i)), TellCreated(&created))
+					if err != nil || in.ID() != want || created {
+						t.Errorf("%s, creation %d again: %v, %v, created %v; want %q", when, i, in, err, created, want)
+					}
+					in, created, err = rt.GetOrCreate(t.Context(), "M", "key", nil, WithCreateID(fmt.Sprint("x", i)))
+					if err != nil || in.ID() != want || created {
+						t.Errorf("%s, creation %d again, or get: %v, %v, created %v; want %q", when, i, in, err, created, want)
+					}
+				}
+			}
+			rt = forgotten(t, cfg, rt, restart)
+			repeats("while the last has the key")
+			if r, err := rt.SendByKey(t.Context(), "key", Event{Type: "STOP"}, WithEventID("stop")); err != nil || r.Repeated || r.Record.Instance != ids[maxSeen-1] {
+				t.Fatalf("SendByKey: %+v, %v", r, err)
+			}
+			rt = forgotten(t, cfg, rt, restart)
+			repeats("when nobody has the key")
+			if r, err := rt.SendByKey(t.Context(), "key", Event{Type: "STOP"}, WithEventID("stop")); err != nil || !r.Repeated || r.Record.Instance != ids[maxSeen-1] {
+				t.Errorf("SendByKey again, to who had the key last: %+v, %v", r, err)
+			}
+			if in, err := rt.FindByKey(t.Context(), "C", "key"); err != nil || in.ID() != ids[maxSeen-1] || in.State() != "End" {
+				t.Errorf("FindByKey: %v, %v", in, err)
+			}
+			if _, err := rt.FindByKey(t.Context(), "", "another"); ErrorCode(err) != CodeUnknownInstance {
+				t.Errorf("FindByKey of a key that nobody had: %v", err)
+			}
+			// What is asked for anew is made, and leaves the repeats as they are but
+			// for the oldest.
+			if id := mustCreate(t, rt, "M", nil, WithKey("key"), WithCreateID("new")); slices.Contains(ids, id) {
+				t.Errorf("another creation gave %q", id)
+			}
+			ids[0] = mustCreate(t, rt, "M", nil, WithKey("key"), WithCreateID("new"))
+			_, err := rt.Create(t.Context(), "M", nil, WithKey("key"), WithCreateID("x0"))
+			wantCode(t, "the 65th is still remembered: the window is documented as 64", err, CodeKeyExists)
+		})
+	}
+}
+
+// Without a store what is remembered are the last that ended.
+func TestKeyedCreationIsRepeatedWithoutAStore(t *testing.T) {
+	t.Parallel()
+	rt := started(t, keyConfig(nil))
+	opts := []CreateOption{WithKey("key"), WithCreateID("x")}
+	id := mustCreate(t, rt, "M", nil, opts...)
+	mustSend(t, rt, id, "STOP")
+	if again := mustCreate(t, rt, "M", nil, opts...); again != id {
+		t.Errorf("the repeat made %q", again)
+	}
+	if other := mustCreate(t, rt, "M", nil, WithKey("key")); other == id {
+		t.Error("a creation that is no repeat made nothing")
+	}
+	if again := mustCreate(t, rt, "M", nil, opts...); again != id {
+		t.Errorf("once another has the key, the repeat gave %q", again)
+	}
+}
+
+// One creation, asked for by many at a time while instances that have the key end:
+// there is one instance of it.
+func TestKeyedCreationIsRepeatedByMany(t *testing.T) {
+	t.Parallel()
+	for _, s := range []Store{nil, slowMemory(NewMemoryStore(), 20_000)} {
+		t.Run(fmt.Sprint("stored ", s != nil), func(t *testing.T) {
+			t.Parallel()
+			rt := started(t, keyConfig(s))
+			var mu sync.Mutex // guards made
+			made := map[string]map[string]bool{}
+			var wg sync.WaitGroup
+			for range 8 {
+				wg.Go(func() {
+					for i := range 50 {
+						id := fmt.Sprint("x", i)
+						in, err := rt.Create(t.Context(), "M", nil, WithKey("k"), WithCreateID(id))
+						if ErrorCode(err) == CodeKeyExists {
+							continue // somebody is at another one
+						}
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						mu.Lock()
+						if made[id] == nil {
+							made[id] = map[string]bool{}
+						}
+						made[id][in.ID()] = true
+						mu.Unlock()
+						if _, err := rt.Send(t.Context(), in.ID(), Event{Type: "STOP"}); err != nil && !errors.Is(err, ErrInstanceEnded) {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			for id, got := range made {
+				if len(got) != 1 {
+					t.Errorf("creation %s has made %d instances", id, len(got))
+				}
+			}
+			if len(made) < 10 {
+				t.Errorf("only %d creations came to be", len(made))
+			}
+		})
 	}
 }

@@ -65,16 +65,18 @@ func (l *memoryLog) lastClaim() Claim {
 	return l.last
 }
 
-func (l *memoryLog) claim(position uint64, by string) (Claim, uint64, error) {
+// claim follows on a claim that the caller has read. It returns its own position,
+// and whether nothing came in after the position that was read.
+func (l *memoryLog) claim(read, known uint64, by string) (c Claim, position uint64, whole bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if position != l.end {
-		return Claim{}, 0, &Error{Code: CodeConflict, Detail: "the log has moved on: read on, then claim again"}
+	if known != l.last.Epoch {
+		return Claim{}, 0, false, &Error{Code: CodeConflict, Detail: "the log was claimed meanwhile: read on, then claim again"}
 	}
 	now := time.Now().UnixMilli()
 	l.last = Claim{Epoch: max(l.last.Epoch+1, uint64(max(now, 0))), By: by, At: now}
 	l.end++
-	return l.last, l.end, nil
+	return l.last, l.end, read == l.end-1, nil
 }
 
 // append returns the position after the batch.

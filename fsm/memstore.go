@@ -86,10 +86,12 @@ type memoryOpener struct {
 	log  *memoryLog
 	last Claim // as it was when the log was opened
 
-	mu     sync.Mutex // guards the fields below; taken before log.mu
-	read   uint64     // the position up to which Restore has read
-	epoch  uint64     // of the own claim, 0 for none
-	closed bool
+	mu      sync.Mutex // guards the fields below; taken before log.mu
+	read    uint64     // the position up to which Restore has read
+	known   uint64     // epoch of the claim that was in force there
+	epoch   uint64     // of the own claim, 0 for none
+	claimed uint64     // its position
+	closed  bool
 }
 
 var errLogClosed = errors.New("the log is closed")
@@ -132,7 +134,7 @@ func (o *memoryOpener) Restore(ctx context.Context) iter.Seq2[Restored, error] {
 			yield(Restored{}, err)
 			return
 		}
-		list, end := o.log.since(position)
+		list, end, known := o.log.since(position)
 		for _, r := range list {
 			if err := ctx.Err(); err != nil {
 				yield(Restored{}, err)
@@ -143,23 +145,28 @@ func (o *memoryOpener) Restore(ctx context.Context) iter.Seq2[Restored, error] {
 			}
 		}
 		o.mu.Lock()
-		o.read = max(o.read, end)
+		if end >= o.read {
+			o.read, o.known = end, known
+		}
 		o.mu.Unlock()
 	}
 }
 
-// Claim counts as a move of the log for every other opener.
+// Claim takes the end of the log for this opener.
 func (o *memoryOpener) Claim(ctx context.Context, by string) (Claim, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err := o.usable(ctx); err != nil {
 		return Claim{}, err
 	}
-	c, end, err := o.log.claim(o.read, by)
+	c, position, whole, err := o.log.claim(o.read, o.known, by)
 	if err != nil {
 		return Claim{}, err
 	}
-	o.read, o.epoch = end, c.Epoch
+	if whole {
+		o.read = position
+	}
+	o.known, o.epoch, o.claimed = c.Epoch, c.Epoch, position
 	return c, nil
 }
 
@@ -170,6 +177,9 @@ func (o *memoryOpener) Append(ctx context.Context, b Batch) error {
 	defer o.mu.Unlock()
 	if err := o.usable(ctx); err != nil {
 		return err
+	}
+	if o.read < o.claimed {
+		return &Error{Code: CodeConflict, Detail: "the log has not been read up to its claim: read on first"}
 	}
 	end, err := o.log.append(o.epoch, b)
 	if err != nil {
@@ -248,12 +258,11 @@ func (o *memoryOpener) Retain(ctx context.Context, cut func(component, machine s
 	return nil
 }
 
-// since returns what a reader at a position has to be given, and the position
-// after it.
-func (l *memoryLog) since(position uint64) ([]Restored, uint64) {
+// since returns what a reader at a position has to be given, the position after
+// it, and the epoch of the claim in force there.
+func (l *memoryLog) since(position uint64) (list []Restored, end, epoch uint64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	var out []Restored
 	yielded := map[*memoryRecord]bool{}
 	// A reader that has read before needs a snapshot only where records that
 	// it has not read are gone.
@@ -265,7 +274,7 @@ func (l *memoryLog) since(position uint64) ([]Restored, uint64) {
 	}
 	for _, in := range l.byPlace() {
 		if s := snapshotOf(in); s != nil {
-			out = append(out, Restored{Snapshot: s})
+			list = append(list, Restored{Snapshot: s})
 		}
 	}
 	for _, m := range l.kept {
@@ -275,12 +284,12 @@ func (l *memoryLog) since(position uint64) ([]Restored, uint64) {
 		s := snapshotOf(l.instances[m.rec.Instance])
 		if s != nil && m.rec.Version <= s.Version && m.open == 0 {
 			if m.rec.Remote != nil {
-				out = append(out, Restored{Applied: &AppliedEffect{*m.rec.Remote, m.rec.Instance}})
+				list = append(list, Restored{Applied: &AppliedEffect{*m.rec.Remote, m.rec.Instance}})
 			}
 			continue
 		}
 		yielded[m] = true
-		out = append(out, Restored{Record: m.rec})
+		list = append(list, Restored{Record: m.rec})
 	}
 	marks := make([]*memoryDone, 0, len(l.done))
 	for _, d := range l.done {
@@ -292,14 +301,14 @@ func (l *memoryLog) since(position uint64) ([]Restored, uint64) {
 	slices.SortFunc(marks, func(a, b *memoryDone) int { return cmp.Compare(a.position, b.position) })
 	for _, d := range marks {
 		id := d.id
-		out = append(out, Restored{Done: &id})
+		list = append(list, Restored{Done: &id})
 	}
 	for id, c := range l.chosen {
 		if c.position > position {
-			out = append(out, Restored{Chosen: &ChosenTargets{id, c.targets}})
+			list = append(list, Restored{Chosen: &ChosenTargets{id, c.targets}})
 		}
 	}
-	return out, l.end
+	return list, l.end, l.last.Epoch
 }
 
 func newMemoryLog() *memoryLog {

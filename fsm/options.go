@@ -33,7 +33,8 @@ type Config struct {
 	Dispatcher Dispatcher
 	// Shards is the number of parts into which instances are divided by their
 	// id; parts work side by side. Defaults to 32 for each processor: callers
-	// then seldom meet in one.
+	// then seldom meet in one. With a store it is 4: each commit is told to all
+	// parts that have something in it.
 	Shards int
 	// Ordered makes each outside event wait at the first thing that cannot go
 	// on at once, so that what it led to is handled strictly in order. With
@@ -156,6 +157,7 @@ type createOptions struct {
 	state     string
 	hasState  bool
 	settled   bool
+	created   *bool
 }
 
 // WithComponent says which component's machine is meant; needed only where two
@@ -163,11 +165,13 @@ type createOptions struct {
 func WithComponent(name string) CreateOption { return func(o *createOptions) { o.component = name } }
 
 // WithKey gives the instance a business key, unique in its component while the
-// instance is active.
+// instance is active. ErrBadValue is returned for one that is longer than MaxName or
+// has control characters.
 func WithKey(key string) CreateOption { return func(o *createOptions) { o.key = key } }
 
 // WithID gives the instance its id. ErrIDExists is returned while the id is in
-// use or still in the history.
+// use or still in the history, ErrBadValue for one that is longer than MaxName or has
+// control characters.
 func WithID(id string) CreateOption { return func(o *createOptions) { o.id = id } }
 
 // InState creates the instance in a given state instead of the initial one, for
@@ -178,8 +182,18 @@ func InState(state string) CreateOption {
 }
 
 // WithCreateID gives the creation an id: repeated, it returns the instance that
-// the first one made.
+// the first one made, also when that has ended, for as long as it is kept (see
+// Retention, and Limits.Ended without a store). With a key the creations of the
+// last 64 instances that had the key are told apart, but for those that are in the
+// store only (Limits.Ended) while retention has dropped older ones of the key; a
+// GetOrCreate that found an instance made none. While the first one is on its way
+// to the store the repeat waits for it, and creates the instance itself if the
+// store refuses it.
 func WithCreateID(id string) CreateOption { return func(o *createOptions) { o.eventID = id } }
+
+// TellCreated sets *created before the call returns: true if the call created the
+// instance, false if it failed or returned one that was there.
+func TellCreated(created *bool) CreateOption { return func(o *createOptions) { o.created = created } }
 
 // A BroadcastOption changes one Broadcast.
 type BroadcastOption func(*broadcastOptions)

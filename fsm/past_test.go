@@ -273,7 +273,7 @@ func TestRetention(t *testing.T) {
 	}
 	step := func() [2]Cut {
 		t.Helper()
-		for end := time.After(10 * time.Second); ; {
+		for end := time.After(60 * time.Second); ; {
 			clock.Advance(6*time.Minute, nil)
 			select {
 			case c := <-s.cuts:

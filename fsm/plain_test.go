@@ -44,11 +44,15 @@ func TestPlainStepIsStep(t *testing.T) {
 				if ok && !reflect.DeepEqual(*after, *out.after) {
 					t.Fatalf("seed %d, %s: plainStep gives\n%+v, step\n%+v", seed, event, after, out.after)
 				}
-				short, ok := shortStep(in, tr, &given{event: event, payload: payload}, now, &limits, true)
+				var short outcome
+				ok = shortStep(&short, in, tr, &given{event: event, payload: payload}, now, &limits)
 				want := *out
-				want.traces = slices.DeleteFunc(slices.Clone(out.traces), func(t Trace) bool { return t.method() })
+				want.plain, want.traced, want.traces = true, false, nil
 				if ok != (out.err == nil) || ok && !reflect.DeepEqual(short, want) {
 					t.Fatalf("seed %d, %s: shortStep gives %v\n%+v, step\n%+v", seed, event, ok, short, want)
+				}
+				if told := slices.DeleteFunc(slices.Clone(out.traces), func(t Trace) bool { return t.method() }); ok && !reflect.DeepEqual(told, []Trace{stateChange(in.st, short.after, event)}) {
+					t.Fatalf("seed %d, %s: step tells %+v", seed, event, told)
 				}
 				if ok && (len(out.effects)+len(out.created) > 0 || out.late || out.numbered != 1 || !out.data.Equal(after.data) || !oneChange(out.traces)) {
 					t.Fatalf("seed %d, %s: step leads to more: %+v", seed, event, out)

@@ -136,7 +136,7 @@ func (w *world) stop() {
 	if w.rt == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	for _, rt := range append(w.old, w.rt) {
 		if err := rt.Stop(ctx); ctx.Err() != nil {
@@ -149,7 +149,7 @@ func (w *world) stop() {
 
 // idle waits until everything has been handled.
 func (w *world) idle() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	if err := w.rt.Idle(ctx, 0); err != nil {
 		w.fatalf("the runtime does not come to rest: %v", err)

@@ -8,7 +8,6 @@ func (sh *shard) publish(st *stepping) {
 	}
 	switch {
 	case st.before == nil:
-		delete(sh.creating, st.d.target)
 		st.s = sh.enter(st.out.after, st.order, sh)
 	case st.out.tr != nil:
 		sh.advance(st.s, st.before, st.out.after, st.out.numbered)

@@ -122,6 +122,9 @@ type Record struct {
 	// Of is the instance after the step, for stores that keep checkpoints.
 	// It is not encoded.
 	Of *Instance `json:"-"`
+	// Encoded is what the Encode of an Encoder made of the record. Of the other
+	// fields only Instance, Version, Component and Machine are set then.
+	Encoded []byte `json:"-"`
 }
 
 // ID returns the record's id.

@@ -59,9 +59,10 @@ func recordTimers(timers []timer) []RecordTimer {
 	return out
 }
 
-func (rt *Runtime) transitionRecord(st *stepping) *Record {
+// transitionRecord makes the record of a transition.
+func (rt *Runtime) transitionRecord(rec *Record, st *stepping) {
 	in, out, d := st.out.after, st.out, st.d
-	rec := &Record{
+	*rec = Record{
 		Kind: KindTransition, Instance: in.id, Version: in.version, Component: in.Component(), Machine: in.Machine(),
 		Event:  RecordEvent{ID: d.eventID, Type: d.given.event, Payload: d.given.payload, Time: d.at / 1e6},
 		Before: st.before.st.name, After: in.st.name, Status: in.status, Time: in.updated / 1e6,
@@ -80,7 +81,6 @@ func (rt *Runtime) transitionRecord(st *stepping) *Record {
 	if !rt.cfg.NoSnapshots && (in.status != StatusActive || (in.version-1)%uint64(rt.cfg.SnapshotEvery) == 0) {
 		rec.Snapshot = rt.snapshot(st.s, in, st.s.seenList(true))
 	}
-	return rec
 }
 
 // snapshot holds the whole instance as it is after a step, with the events that
@@ -100,6 +100,9 @@ func (rt *Runtime) snapshot(s *slot, in *Instance, seen []SeenEvent) *Snapshot {
 
 // size is about what the record takes, in bytes.
 func (r *Record) size() int {
+	if r.Encoded != nil {
+		return len(r.Encoded)
+	}
 	n := 300 + r.Data.size() + r.Event.Payload.size()
 	if r.EndData != nil {
 		n += r.EndData.size()

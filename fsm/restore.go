@@ -25,24 +25,31 @@ func (rt *Runtime) Restored() ([]RestoreReport, error) {
 	return rt.restored, nil
 }
 
-// claimAndRestore reads the log and claims it where it ends.
+// claimAndRestore reads the log, claims it and reads the rest. Who had it goes on
+// meanwhile, so it is read twice before the claim: the second time there is
+// little left, and the pause for clients is short.
 func (rt *Runtime) claimAndRestore(ctx context.Context) (*restoring, error) {
 	r := newRestoring(rt)
 	for {
 		if err := rt.standBy(ctx); err != nil {
 			return nil, err
 		}
-		if err := r.readOn(ctx); err != nil {
-			return nil, fmt.Errorf("restore: %w", err)
+		for range 2 {
+			if err := r.readOn(ctx); err != nil {
+				return nil, fmt.Errorf("restore: %w", err)
+			}
 		}
 		claim, err := rt.log.Claim(ctx, by())
 		if errors.Is(err, ErrConflict) {
-			continue // it has moved on, perhaps because somebody else was quicker
+			continue // somebody else was quicker
 		}
 		if err != nil {
 			return nil, fmt.Errorf("claim its log: %w", err)
 		}
 		rt.claim = claim
+		if err := r.readOn(ctx); err != nil {
+			return nil, fmt.Errorf("restore what came in before the claim: %w", err)
+		}
 		return r, nil
 	}
 }

@@ -6,7 +6,9 @@ import (
 
 // A Retention says how long a store keeps what no instance needs any more. What
 // live instances need, and what has an effect that is still open, stays however
-// old it is.
+// old it is. A store that keeps records in one log, as the embedded one does, drops
+// a record when it is older than both times: it keeps all while either is 0, and of
+// an instance that lived longer the last records.
 type Retention struct {
 	// Ended is how long instances stay after their end, with their records. 0
 	// is for ever: nothing is lost that nobody asked to lose.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"strings"
@@ -27,9 +28,12 @@ type Runtime struct {
 	clock     *steadyClock
 	log       Log // nil without a store
 	claim     Claim
-	born      uint64 // ms; the epoch of a runtime without a store
-	waits     bool   // commits take time
+	born      uint64  // ms; the epoch of a runtime without a store
+	waits     bool    // commits take time
+	borrows   bool    // the log is done with plain records once they are stored
+	encoder   Encoder // the log, if it wants plain records encoded
 	committer *committer
+	ails      ailing
 	workers   crew
 	watchers  watchers
 	places    places
@@ -40,6 +44,7 @@ type Runtime struct {
 	order     atomic.Uint64
 	work      workload
 	waiters   sync.Pool
+	flights   sync.Pool
 	restored  []RestoreReport
 
 	// ctx ends when the runtime does; hooks and the store see it.
@@ -49,9 +54,12 @@ type Runtime struct {
 	phase    lifePhase
 	progress restoreProgress
 
-	started  chan struct{} // closed when Start has returned
-	halted   atomic.Bool   // nothing is taken up any more
-	dead     chan struct{} // closed then
+	started chan struct{} // closed when Start has returned
+	halted  atomic.Bool   // nothing is taken up any more
+	dead    chan struct{} // closed then
+	// deads are closed with dead. Callers that wait are spread over them: each
+	// takes the lock of its channel to begin and to end.
+	deads    [64]chan struct{}
 	halt     sync.Once
 	close    sync.Once // of the log
 	flushing sync.Once // of checkpoints
@@ -84,6 +92,7 @@ func NewRuntime(c Config) (*Runtime, error) {
 	if len(c.Components) == 0 {
 		wrong("Components is empty: give at least one")
 	}
+	machines := 0
 	for i, def := range c.Components {
 		if def == nil {
 			wrong("Components[%d] is nil", i)
@@ -99,10 +108,17 @@ func NewRuntime(c Config) (*Runtime, error) {
 		}
 		rt.comps[comp.name] = comp
 		rt.list = append(rt.list, comp)
+		for _, m := range comp.list {
+			m.at = machines
+			machines++
+		}
 		rt.numbers = append(rt.numbers, &numbering{})
 	}
 	if c.Name == "" && len(c.Components) > 1 {
 		wrong("Name is empty: a runtime with %d components needs one", len(c.Components))
+	}
+	if bad := badName(c.Name); bad != "" {
+		wrong("Name %q cannot be used: %s", cut(c.Name), bad)
 	}
 	for what, n := range map[string]int{
 		"Shards": c.Shards, "Inbox": c.Inbox, "HookWorkers": c.HookWorkers, "SnapshotEvery": c.SnapshotEvery,
@@ -139,7 +155,11 @@ func NewRuntime(c Config) (*Runtime, error) {
 	rt.phase.since.Store(rt.clock.now())
 	rt.workers = crew{rt: rt, most: c.HookWorkers, stuck: map[string]int{}}
 	rt.ended = endedSet{most: c.Limits.Ended, byID: map[string]*slot{}, forget: rt.places.forget}
-	rt.waiters.New = func() any { return &waiter{make(chan answer, 1)} }
+	rt.flights.New = func() any { return new(flight) }
+	for i := range rt.deads {
+		rt.deads[i] = make(chan struct{})
+	}
+	rt.waiters.New = func() any { return &waiter{make(chan answer, 1), rt.deads[rand.IntN(len(rt.deads))]} }
 	rt.outbox = outbox{rt: rt, lowest: 1, open: map[uint64]struct{}{}, lanes: map[string]*lane{}}
 	rt.intake = intake{senders: map[senderID]*sender{}}
 	rt.born = uint64(rt.clock.now() / 1e6)
@@ -155,6 +175,9 @@ func (c *Config) setDefaults() {
 		c.Name = c.Components[0].Name
 	}
 	setDefault(&c.SnapshotEvery, 10)
+	if c.Store != nil {
+		setDefault(&c.Shards, 4*runtime.GOMAXPROCS(0))
+	}
 	setDefault(&c.Shards, 32*runtime.GOMAXPROCS(0))
 	setDefault(&c.Inbox, 1024)
 	setDefault(&c.HookWorkers, 256)
@@ -250,6 +273,10 @@ func (rt *Runtime) openLog(ctx context.Context) error {
 		return fmt.Errorf("open its log: %w", err)
 	}
 	rt.log, rt.waits = log, log.Waits()
+	if b, ok := log.(Borrower); ok {
+		rt.borrows = b.Borrows()
+		rt.encoder, _ = log.(Encoder)
+	}
 	if p, ok := log.(interface{ Progress() (done, total uint64) }); ok {
 		rt.mu.Lock()
 		rt.measure = p.Progress
@@ -390,6 +417,9 @@ func (rt *Runtime) stopWork() {
 		rt.halted.Store(true)
 		rt.cancel()
 		close(rt.dead)
+		for _, dead := range rt.deads {
+			close(dead)
+		}
 		rt.mu.Lock()
 		defer rt.mu.Unlock()
 		for t := range rt.retries {

@@ -54,15 +54,14 @@ func (rt *Runtime) send(ctx context.Context, id, event string, payload Data, o s
 	if slices.Contains(chain, id) || chain != nil && o.settled {
 		return Result{}, &Error{Code: CodeReentrant, Instance: id, Event: event}
 	}
-	both := &struct {
-		delivery
-		root
-	}{delivery: delivery{
-		target: id, given: given{event: event, payload: payload}, at: rt.clock.now(),
-		eventID: o.eventID, version: o.version, versioned: o.versioned, chain: chain,
-	}}
-	d := &both.delivery
-	d.root = &both.root
+	f := rt.flights.Get().(*flight)
+	d := &f.delivery
+	d.target, d.given.event, d.given.payload, d.at = id, event, payload, rt.clock.now()
+	d.eventID, d.version, d.versioned, d.chain = o.eventID, o.version, o.versioned, chain
+	d.root = &f.root
+	if !o.settled {
+		d.flight = f
+	}
 	r, err := rt.ask(ctx, d, o.settled)
 	if o.eventID != "" && ErrorCode(err) == CodeUnknownInstance {
 		// It may have ended long ago, with this event.
@@ -82,10 +81,11 @@ func (rt *Runtime) ask(ctx context.Context, d *delivery, settled bool) (Result, 
 	}
 	w := rt.waiters.Get().(*waiter)
 	d.waiter = w
-	r := d.root
-	r.add(1)
+	d.root.add(1)
+	var done chan struct{}
 	if settled {
-		r.done = make(chan struct{})
+		done = make(chan struct{})
+		d.root.done = done
 	}
 	if err := rt.shardOf(d.target).accept(ctx, d); err != nil {
 		if d.keyed {
@@ -96,7 +96,7 @@ func (rt *Runtime) ask(ctx context.Context, d *delivery, settled bool) (Result, 
 	res, err := rt.wait(ctx, w)
 	if settled && ctx.Err() == nil {
 		select {
-		case <-r.done:
+		case <-done:
 		case <-ctx.Done():
 			return res, context.Cause(ctx)
 		case <-rt.dead:
@@ -109,10 +109,16 @@ func (rt *Runtime) ask(ctx context.Context, d *delivery, settled bool) (Result, 
 }
 
 // accept takes an outside delivery in. If the shard is idle the caller runs it:
-// that saves two switches between goroutines.
+// that saves two switches between goroutines. Where commits take time there is
+// nothing to save, and one turn for what many callers left costs less than one for
+// each.
 func (sh *shard) accept(ctx context.Context, d *delivery) error {
 	if err := sh.offer(ctx, d); err != nil {
 		return err
+	}
+	if sh.rt.waits {
+		sh.wake()
+		return nil
 	}
 	if !sh.owned.Load() && sh.owned.CompareAndSwap(false, true) {
 		sh.run(foreignSteps)
@@ -177,12 +183,13 @@ func (sh *shard) sendFast(ctx context.Context, id, event string, payload Data) (
 	merged := tr.merges(payload)
 	s.keep(in, &d, &outcome{tr: tr, after: after, data: after.data, merged: merged, same: !merged})
 	if ws := rt.watchers.all(); len(ws) > 0 {
-		tellPlain(ws, in, after, event)
+		tellPlain(ws, in.st, after, event, payload)
 	}
 	return Result{Record: RecordID{after.id, after.version}, State: tr.to.name, Version: after.version, Seq: after.seq, Instance: after}, nil, true
 }
 
-// SendByKey is Send to the instance that has a business key. InComponent says
+// SendByKey is Send to the instance that has a business key, or else to the last
+// one that had it: an event that it accepted gives its first outcome. InComponent says
 // in which component, where several are hosted. The error for a key that
 // nobody has reads "no instance for order:abc123".
 func (rt *Runtime) SendByKey(ctx context.Context, key string, ev Event, opts ...SendOption) (Result, error) {
@@ -197,6 +204,13 @@ func (rt *Runtime) SendByKey(ctx context.Context, key string, ev Event, opts ...
 		return Result{}, err
 	}
 	id, err := rt.idByKey(o.component, key)
+	if o.eventID != "" && ErrorCode(err) == CodeUnknownInstance {
+		// Who had it last may have ended long ago, with this event.
+		var in *Instance
+		if in, err = rt.FindByKey(ctx, o.component, key); err == nil {
+			id = in.id
+		}
+	}
 	if err != nil {
 		return Result{}, err
 	}

@@ -17,9 +17,10 @@ const (
 	// foreignSteps is how many others' events a caller handles after its own
 	// before it hands the shard over.
 	foreignSteps = 128
-	// maxInFlight bounds the batches of a shard that the store has not
-	// answered.
+	// What a shard may have given to the store without an answer: batches, and
+	// turns that made them. One that waits grows turn by turn, see committer.
 	maxInFlight = 4
+	maxTurns    = 64
 )
 
 // A shard owns the instances whose id hashes to it: it alone takes them from
@@ -46,13 +47,22 @@ type shard struct {
 	// The rest belongs to the owner.
 	ready    queue[*rootQueue] // that have something to handle
 	roots    map[*root]*rootQueue
-	waiting  int             // deliveries in roots
-	freed    queue[*slot]    // with something held back that may be taken up
-	creating map[string]bool // ids on their way to the table
+	waiting  int                 // deliveries in roots
+	freed    queue[*slot]        // with something held back that may be taken up
+	creating map[string]creating // by the id that is on its way to the table
 	batch    *batch
-	inFlight int
-	timers   timerHeap
-	env      stepEnv
+	spare    *batch // to be used again
+	inFlight int    // batches
+	turns    int    // of the batches in flight
+	// kept is the next of the inbox, taken out when it could not be handled yet.
+	kept   *delivery
+	timers timerHeap
+	env    stepEnv
+	whole  Record // the last one that was encoded
+
+	// waits is the last batch that the committer has not taken up yet, or nil.
+	// The committer's lock guards it.
+	waits *batch
 
 	// answers are the shard's batches of the commit under way. It belongs to
 	// the committer.
@@ -84,7 +94,7 @@ type turnItem struct {
 }
 
 func newShard(rt *Runtime, n int) *shard {
-	sh := &shard{rt: rt, n: n, inbox: make(chan *delivery, rt.cfg.Inbox), roots: map[*root]*rootQueue{}, creating: map[string]bool{}, tab: newTable(rt.list)}
+	sh := &shard{rt: rt, n: n, inbox: make(chan *delivery, rt.cfg.Inbox), roots: map[*root]*rootQueue{}, creating: map[string]creating{}, tab: newTable(rt.list)}
 	sh.env = stepEnv{rt: rt, own: sh}
 	return sh
 }
@@ -127,7 +137,12 @@ func (sh *shard) leave(it item) {
 // wake makes sure that a goroutine owns the shard.
 func (sh *shard) wake() {
 	if !sh.owned.Load() && sh.owned.CompareAndSwap(false, true) {
-		if !sh.rt.spawn(func() { sh.run(-1) }) {
+		if !sh.rt.spawn(func() {
+			if sh.rt.waits {
+				runtime.Gosched() // callers that are ready leave theirs before
+			}
+			sh.run(-1)
+		}) {
 			sh.owned.Store(false)
 		}
 	}
@@ -154,6 +169,9 @@ func (sh *shard) idle() bool {
 	return len(sh.inbox) == 0 && sh.inSize.Load() == 0 && sh.ready.len() == 0 && sh.freed.len() == 0
 }
 
+// full reports whether the store has to answer before more is taken up.
+func (sh *shard) full() bool { return sh.inFlight >= maxInFlight || sh.turns >= maxTurns }
+
 // run works until nothing waits, as the owner, and gives the ownership up. With
 // a bound it hands over to a goroutine of the runtime's after so many steps.
 func (sh *shard) run(bound int) {
@@ -170,11 +188,11 @@ func (sh *shard) run(bound int) {
 			continue
 		}
 		// With too much in flight the shard waits for the store's answer, which
-		// is posted.
-		full := sh.inFlight >= maxInFlight
+		// is posted, as it is if the store ails: see refuseOutside.
+		leaves := sh.full() && (sh.kept != nil || sh.rt.ails.why() == nil)
 		sh.owned.Store(false)
 		// Whoever put something in meanwhile may have seen the shard owned.
-		if sh.inSize.Load() == 0 && (full || len(sh.inbox) == 0) || !sh.owned.CompareAndSwap(false, true) {
+		if sh.inSize.Load() == 0 && (leaves || len(sh.inbox) == 0) || !sh.owned.CompareAndSwap(false, true) {
 			return
 		}
 	}
@@ -186,8 +204,8 @@ func (sh *shard) turn() int {
 		return sh.discard()
 	}
 	n := sh.takePosted()
-	if sh.inFlight >= maxInFlight {
-		return n
+	if sh.full() {
+		return n + sh.refuseOutside()
 	}
 	outside := outsideSteps
 	if sh.waiting > crowded {
@@ -195,7 +213,7 @@ func (sh *shard) turn() int {
 	}
 	n += sh.takeFreed(turnSteps)
 	n += sh.takeOutside(outside)
-	for steps := turnSteps - outside; steps > 0 && sh.ready.len() > 0 && sh.inFlight < maxInFlight; {
+	for steps := turnSteps - outside; steps > 0 && sh.ready.len() > 0 && !sh.full(); {
 		taken := sh.takeRoot(min(rootSteps, steps))
 		n += taken
 		steps -= max(taken, 1)
@@ -214,6 +232,10 @@ func (sh *shard) discard() int {
 	sh.mu.Unlock()
 	for len(sh.inbox) > 0 {
 		(<-sh.inbox).reply(Result{}, sh.rt.notRunning())
+		n++
+	}
+	if sh.kept != nil {
+		sh.kept = nil
 		n++
 	}
 	for ; sh.freed.len() > 0; n++ {
@@ -252,8 +274,13 @@ func (sh *shard) takePosted() int {
 }
 
 func (sh *shard) takeOutside(most int) int {
+	if d := sh.kept; d != nil {
+		sh.kept = nil
+		sh.handle(d)
+		sh.rt.work.done(1)
+	}
 	for n := range most {
-		if sh.inFlight >= maxInFlight {
+		if sh.full() {
 			return n
 		}
 		select {
@@ -301,7 +328,7 @@ func (sh *shard) takeRoot(most int) int {
 	rq.listed = false
 	defer sh.rt.work.done(1)
 	n := 0
-	for ; n < most && !rq.blocked && rq.q.len() > 0 && sh.inFlight < maxInFlight; n++ {
+	for ; n < most && !rq.blocked && rq.q.len() > 0 && !sh.full(); n++ {
 		d := rq.q.pop().next()
 		sh.waiting--
 		if sh.rt.cfg.Ordered {

@@ -103,7 +103,7 @@ func ended(t *testing.T, what string, done chan error) error {
 	select {
 	case err := <-done:
 		return err
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatalf("%s does not end", what)
 		return nil
 	}

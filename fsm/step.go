@@ -58,6 +58,7 @@ type outcome struct {
 	failed Code
 	traces []Trace
 	traced bool // traces were kept
+	plain  bool // it is a plain step, and has no traces
 	// numbered counts the traces of this instance that become numbered
 	// notices, whether they were kept or not.
 	numbered int

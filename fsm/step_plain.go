@@ -9,29 +9,26 @@ func (in *Instance) plain(tr *transition) bool {
 	return tr.plain && !in.st.m.public && !tr.to.ends() && len(in.timers) == 0 && len(tr.to.timed) == 0
 }
 
-// shortStep takes a plain step as step would, but without the traces that are not
-// told outside. ok is false where step has to be asked.
-func shortStep(in *Instance, tr *transition, g *given, now int64, limits *Limits, tracing bool) (out outcome, ok bool) {
-	if tr == nil || g.timer != nil || !in.plain(tr) {
-		return outcome{}, false
-	}
+// shortStep takes a plain step as step would, but without the traces: what is told
+// outside, one change of state, follows from the instances. It sets what out has
+// to have for that. The transition is a plain one that no timer fired. ok is false
+// where step has to be asked.
+func shortStep(out *outcome, in *Instance, tr *transition, g *given, now int64, limits *Limits) (ok bool) {
 	after, ok := in.plainStep(tr, g.payload, now, limits.DataBytes)
 	if !ok {
-		return outcome{}, false
+		return false
 	}
-	merged := tr.merges(g.payload)
-	out = outcome{tr: tr, after: after, data: after.data, ctx: after.ctx, merged: merged, same: !merged, traced: tracing, numbered: 1}
-	if tracing {
-		out.traces = []Trace{stateChange(in, after, g.event)}
-	}
-	return out, true
+	out.merged = tr.merges(g.payload)
+	out.same, out.plain, out.numbered = !out.merged, true, 1
+	out.tr, out.after, out.data, out.ctx = tr, after, after.data, after.ctx
+	return true
 }
 
 // stateChange is the trace of a plain step.
-func stateChange(before, after *Instance, event string) Trace {
+func stateChange(from *state, after *Instance, event string) Trace {
 	return Trace{
 		Kind: TraceStateChange, Instance: after.id, Component: after.Component(), Machine: after.Machine(),
-		From: before.st.name, State: after.st.name, Event: event, Data: after.data,
+		From: from.name, State: after.st.name, Event: event, Data: after.data,
 	}
 }
 

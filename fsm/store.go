@@ -17,8 +17,8 @@ type Store interface {
 
 // A Log is one runtime's records in the order in which they were stored.
 //
-// The order of calls is Open, Restore, Claim, then Append and History as often
-// as wanted. A Log is used by one committer and any number of readers at a
+// The order of calls is Open, Restore, Claim, Restore for the rest, then Append
+// and History as often as wanted. A Log is used by one committer and any number of readers at a
 // time.
 type Log interface {
 	// ID is the log's own random id, made with it and never changed.
@@ -30,11 +30,15 @@ type Log interface {
 	// then later records in the order of appending, and what else is open. It
 	// remembers the position that it read up to.
 	Restore(ctx context.Context) iter.Seq2[Restored, error]
-	// Claim makes this opener the one that may append, at the position that
-	// Restore read up to. Its epoch is the highest of the last epoch + 1 and
-	// the present time in ms, so that epochs only grow even where a store was
-	// lost. It fails with ErrConflict if the log has moved on since: read on
-	// with Restore, then try again. by is shown to whoever is fenced by it.
+	// Claim makes this opener the one that may append: it takes its place at
+	// the end of the log, wherever that is by then, and nothing of who wrote
+	// before can follow. What was appended after the position that Restore read
+	// up to is read on with Restore before the first Append, which fails with
+	// ErrConflict otherwise. The claim's epoch is the highest of the last epoch
+	// + 1 and the present time in ms, so that epochs only grow even where a
+	// store was lost. It fails with ErrConflict if there is a claim that Restore
+	// has not read: somebody else was quicker, and may be alive. by is shown to
+	// whoever is fenced by it.
 	Claim(ctx context.Context, by string) (Claim, error)
 	// Append stores a batch, all or nothing. It is idempotent: a batch whose
 	// records are stored already counts as written, so that an append that
@@ -42,7 +46,7 @@ type Log interface {
 	// it knows. After any other error nothing of the batch is stored. It fails with ErrFenced if anybody else
 	// has claimed the log since, and with ErrConflict (naming the instance) if
 	// a record's version is not the stored version + 1; nothing is stored
-	// then. Records may be kept: they are never changed.
+	// then. Records may be kept: they are never changed, but for a Borrower.
 	Append(ctx context.Context, b Batch) error
 	// History yields the stored records of one instance in the order of
 	// versions, beginning with the one after version `after`. It is asked
@@ -74,6 +78,25 @@ type Cut struct {
 	Ended time.Time
 	// Records: records before it are dropped.
 	Records time.Time
+}
+
+// A Borrower is a Log that has done with a plain record once Append has returned
+// nil: one that neither creates nor ends its instance and has no effects. Their
+// memory is used again then for later records.
+type Borrower interface {
+	Log
+	// Borrows reports whether that is so.
+	Borrows() bool
+}
+
+// An Encoder is a Borrower that wants plain records in the form in which it stores
+// them: the shard has all of a record at hand when it makes it, which would have to
+// be brought together again later.
+type Encoder interface {
+	Borrower
+	// Encode appends that form. It is called by many goroutines at a time, and
+	// keeps nothing of the record.
+	Encode(b []byte, r *Record) []byte
 }
 
 // A Checkpointer is a Log that writes down from time to time where its
@@ -160,7 +183,8 @@ type Restored struct {
 	// Snapshot is an instance that need not be replayed from its creation.
 	Snapshot *Snapshot
 	// Record is to be applied to its instance if its version is the
-	// instance's + 1, and skipped if it is lower.
+	// instance's + 1, and skipped if it is lower. Its event's payload may be
+	// left out: no replay needs it.
 	Record *Record
 	// Done is an effect that led to no record.
 	Done *EffectID

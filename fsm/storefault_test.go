@@ -59,7 +59,7 @@ func faulty(t *testing.T, s fsm.Store, hooks fsm.Hooks) *fsm.Runtime {
 	}
 	rt, err := fsm.NewRuntime(fsm.Config{
 		Components: []*fsm.Component{{Name: "C", StateMachines: []fsm.Machine{machine}}}, Store: s, Hooks: hooks,
-		Shards: 2, Inbox: 64, Logger: slog.New(slog.DiscardHandler),
+		Shards: 2, Inbox: 64, Limits: fsm.Limits{Held: 10}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -129,6 +129,9 @@ func TestHangingStore(t *testing.T) {
 		t.Errorf("2,000 more callers left %d kB behind", grown>>10)
 	}
 	s.mu.Unlock()
+	if err := rt.Idle(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := rt.Send(t.Context(), ids[0], fsm.Event{Type: "GO"}); err != nil {
 		t.Errorf("Send after the store came back: %v", err)
 	}

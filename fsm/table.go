@@ -22,7 +22,7 @@ type slot struct {
 	heapAt   int32             // position among the timers, -1: none
 	kept     uint8             // records in hist.buf
 	busy     bool              // a hook of it is running
-	inFlight int8              // steps of it that are on their way to the store
+	inFlight int16             // steps of it that are on their way to the store
 	paused   bool              // a failed commit of it is to be repeated soon
 	firing   bool              // its first timer has been taken out and not been handled
 	freed    bool              // it is listed to have what is held taken up
@@ -58,9 +58,8 @@ type table struct {
 	slots []*slot // by slot.number, with holes; a page of a reading goes by it
 	free  []int32
 	// stateAt has, by slot.number, the position in the list of the state.
-	stateAt []int32
-	// machines has the indexes, by component and machine.
-	machines map[*machine]*machineTable
+	stateAt  []int32
+	machines []*machineTable // the indexes, by machine.at
 }
 
 // A machineTable indexes the active instances of a machine in one shard.
@@ -81,14 +80,14 @@ type posting struct {
 }
 
 func newTable(comps []*component) *table {
-	t := &table{byID: map[string]*slot{}, machines: map[*machine]*machineTable{}}
+	t := &table{byID: map[string]*slot{}}
 	for _, c := range comps {
 		for _, m := range c.list {
 			mt := &machineTable{states: make([][]int32, len(m.list))}
 			for range m.props {
 				mt.props = append(mt.props, map[uint64]posting{})
 			}
-			t.machines[m] = mt
+			t.machines = append(t.machines, mt)
 		}
 	}
 	return t
@@ -126,7 +125,7 @@ func (t *table) enter(s *slot, in *Instance) {
 		t.stateAt = append(t.stateAt, -1)
 	}
 	if in.status == StatusActive {
-		mt := t.machines[in.st.m]
+		mt := t.machines[in.st.m.at]
 		t.addState(mt, s.number, in.st)
 		for _, p := range in.st.m.props {
 			mt.addValue(s, p, in.data)
@@ -138,7 +137,7 @@ func (t *table) enter(s *slot, in *Instance) {
 // move brings the indexes from one instance of the slot to the next; the caller
 // holds the lock.
 func (t *table) move(s *slot, before, after *Instance) {
-	mt := t.machines[before.st.m]
+	mt := t.machines[before.st.m.at]
 	switch {
 	case after.status != StatusActive:
 		t.unindex(s, before)
@@ -159,7 +158,7 @@ func (t *table) move(s *slot, before, after *Instance) {
 
 // unindex takes an active instance out of the indexes.
 func (t *table) unindex(s *slot, in *Instance) {
-	mt := t.machines[in.st.m]
+	mt := t.machines[in.st.m.at]
 	t.removeState(mt, s.number, in.st)
 	for _, p := range in.st.m.props {
 		mt.removeValue(s, p, in.data)
@@ -293,10 +292,7 @@ func (mt *machineTable) removeValue(s *slot, p *property, d Data) {
 func (t *table) candidates(q *query, out []*slot) []*slot {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	mt := t.machines[q.m]
-	if mt == nil {
-		return out
-	}
+	mt := t.machines[q.m.at]
 	for _, a := range q.alternatives {
 		if p, v, ok := a.indexed(q.payload); ok {
 			h, ok := valueHash(v)
@@ -354,7 +350,7 @@ func (t *table) all() []*slot {
 func (t *table) population(m *machine, st *state) int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	mt := t.machines[m]
+	mt := t.machines[m.at]
 	if st != nil {
 		return len(mt.states[st.index])
 	}

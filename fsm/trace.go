@@ -106,6 +106,10 @@ type Notice struct {
 	Version uint64 `json:"version,omitempty"`
 	Part    int    `json:"part,omitempty"`
 	Key     string `json:"key,omitempty"`
+	// Payload is that of the event, Source the component that the event came
+	// from, if another one.
+	Payload Data   `json:"payload"`
+	Source  string `json:"sourceComponent,omitempty"`
 	// Time is that of the transition.
 	Time time.Time `json:"-"`
 	// Of is the instance after the transition, nil where there is none.

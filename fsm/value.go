@@ -30,17 +30,21 @@ func NewData(m map[string]any) (Data, error) {
 		return Data{}, nil
 	}
 	fs := make([]field, 0, len(m))
-	budget := maxValues
+	budget, repaired := maxValues, false
 	for k, v := range m {
 		n, err := budget.normalize(v, 1)
 		if err != nil {
 			return Data{}, &Error{Code: CodeBadValue, Detail: fmt.Sprintf("value of %q", k), Err: err}
 		}
-		fs = append(fs, field{validText(k), n})
+		if !utf8.ValidString(k) {
+			k, repaired = validText(k), true
+		}
+		fs = append(fs, field{k, n})
 	}
 	sortFields(fs)
-	// Keys that are not UTF-8 may have become one.
-	fs = slices.CompactFunc(fs, func(a, b field) bool { return a.key == b.key })
+	if repaired { // some keys may have become one
+		fs = slices.CompactFunc(fs, func(a, b field) bool { return a.key == b.key })
+	}
 	return Data{fs}, nil
 }
 

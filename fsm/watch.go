@@ -17,9 +17,19 @@ type WatchOptions struct {
 	Buffer int
 }
 
-func (o *WatchOptions) wants(t *Trace) bool {
-	return (o.Component == "" || o.Component == t.Component) && (o.Machine == "" || o.Machine == t.Machine) &&
-		(o.Instance == "" || o.Instance == t.Instance)
+func (o *WatchOptions) wants(component, machine, instance string) bool {
+	return (o.Component == "" || o.Component == component) && (o.Machine == "" || o.Machine == machine) &&
+		(o.Instance == "" || o.Instance == instance)
+}
+
+// A told is a notice as it waits for a reader: those of plain steps, which are
+// nearly all, are written out only when they are read.
+type told struct {
+	notice  *Notice // nil for a plain step
+	event   string
+	from    *state
+	after   *Instance
+	payload Data
 }
 
 // A watcher buffers notices for one reader. A slow reader cannot slow the
@@ -29,24 +39,38 @@ type watcher struct {
 	more chan struct{} // room for one
 
 	mu    sync.Mutex // guards buf, spare and lost
-	buf   []Notice
-	spare []Notice // the room of what was read, for what comes
+	buf   []told
+	spare []told // the room of what was read, for what comes
 	lost  int
 }
 
-// keepRoom is the most notices of which the room is kept for others: a few MB.
-const keepRoom = 32_768
+// keepRoom is for how much a watcher keeps the room of what was read, for what
+// comes: some MB.
+const keepRoom = 65_536
+
+// yieldedOnce is how many notices a watcher writes out at a time: so few that they
+// are still in the processor's cache when they are read.
+const yieldedOnce = 64
 
 func (w *watcher) put(n *Notice) {
-	if !w.o.wants(&n.Trace) {
-		return
+	if w.o.wants(n.Component, n.Machine, n.Instance) {
+		w.add(told{notice: n})
 	}
+}
+
+func (w *watcher) putPlain(t told) {
+	if in := t.after; w.o.wants(in.Component(), in.Machine(), in.id) {
+		w.add(t)
+	}
+}
+
+func (w *watcher) add(t told) {
 	w.mu.Lock()
 	if len(w.buf) >= w.o.Buffer {
 		w.lost += len(w.buf)
 		w.buf = w.buf[:0]
 	}
-	w.buf = append(w.buf, *n)
+	w.buf = append(w.buf, t)
 	w.mu.Unlock()
 	select {
 	case w.more <- struct{}{}:
@@ -67,7 +91,7 @@ func (w *watcher) miss(n int) {
 
 // take returns what waits. read is what it returned the last time, of which
 // nothing is needed any more.
-func (w *watcher) take(read []Notice) ([]Notice, int) {
+func (w *watcher) take(read []told) ([]told, int) {
 	clear(read) // what it points to may go
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,17 +172,28 @@ func (rt *Runtime) watch(ctx context.Context, o WatchOptions) (w *watcher, stop 
 
 // read yields what comes until the context or the runtime ends.
 func (w *watcher) read(ctx context.Context, dead <-chan struct{}, yield func([]Notice, error) bool) {
-	var buf []Notice
+	var buf []told
+	var notices []Notice
 	for last := false; ; {
 		var lost int
 		buf, lost = w.take(buf)
 		if lost > 0 && !yield(nil, &Error{Code: CodeLagged, Count: lost}) {
 			return
 		}
-		if len(buf) > 0 && !yield(buf, nil) {
-			return
+		for some := range slices.Chunk(buf, yieldedOnce) {
+			clear(notices)
+			notices = notices[:0]
+			for i := range some {
+				notices = some[i].appendTo(notices)
+			}
+			if !yield(notices, nil) {
+				return
+			}
 		}
 		if len(buf) > 0 || lost > 0 {
+			if !yield(nil, nil) {
+				return
+			}
 			continue
 		}
 		if last {
@@ -172,6 +207,19 @@ func (w *watcher) read(ctx context.Context, dead <-chan struct{}, yield func([]N
 			last = true // what was told before is still to be read
 		}
 	}
+}
+
+// appendTo appends the notice.
+func (t *told) appendTo(out []Notice) []Notice {
+	if t.notice != nil {
+		return append(out, *t.notice)
+	}
+	in := t.after
+	return append(out, Notice{
+		Trace: stateChange(t.from, in, t.event),
+		Seq:   in.seq, Version: in.version, Key: in.origin.key, Of: in, Time: time.Unix(0, in.updated),
+		Payload: t.payload,
+	})
 }
 
 // tracing reports whether anybody wants to know what transitions do.
@@ -193,7 +241,11 @@ func (rt *Runtime) trace(t *Trace) {
 // tellStep tells the watchers what a stored step did, in its order.
 func (rt *Runtime) tellStep(st *stepping) {
 	ws := rt.watchers.all()
-	if len(ws) == 0 {
+	switch {
+	case len(ws) == 0:
+		return
+	case st.out.plain:
+		tellPlain(ws, st.before.st, st.out.after, st.d.given.event, st.d.given.payload)
 		return
 	}
 	if !st.out.traced && !st.ignored() {
@@ -216,6 +268,9 @@ func (rt *Runtime) tellStep(st *stepping) {
 			continue
 		}
 		n := Notice{Trace: *t, Version: version, Key: own.origin.key, Of: own, Time: time.Unix(0, own.updated)}
+		if t.Event != "" {
+			n.Payload, n.Source = st.d.given.payload, st.d.given.source
+		}
 		switch {
 		case t.Kind == TraceCreated && st.before != nil:
 			in := created[0].in
@@ -238,13 +293,9 @@ func (rt *Runtime) tellStep(st *stepping) {
 }
 
 // tellPlain tells the watchers of a plain step, as tellStep would.
-func tellPlain(ws []*watcher, before, after *Instance, event string) {
-	n := Notice{
-		Trace: stateChange(before, after, event),
-		Seq:   after.seq, Version: after.version, Key: after.origin.key, Of: after, Time: time.Unix(0, after.updated),
-	}
+func tellPlain(ws []*watcher, from *state, after *Instance, event string, payload Data) {
 	for _, w := range ws {
-		w.put(&n)
+		w.putPlain(told{event: event, from: from, after: after, payload: payload})
 	}
 }
 

@@ -101,3 +101,40 @@ func TestWatchEndsWithTheRuntime(t *testing.T) {
 		t.Errorf("%d notices, want 100", n)
 	}
 }
+
+// Batches say when they have caught up: who keeps some for more to come would keep
+// the last ones for ever otherwise.
+func TestBatchesEndWithAnEmptyOne(t *testing.T) {
+	t.Parallel()
+	rt := started(t, Config{Components: []*Component{componentOf("C", fsmOf("M", on("A", "GO", "A")))}})
+	id := mustCreate(t, rt, "M", nil)
+	batches := rt.WatchBatches(t.Context(), WatchOptions{Buffer: 4 * yieldedOnce})
+	const n = 2*yieldedOnce + 3
+	for range n {
+		mustSend(t, rt, id, "GO")
+	}
+	got, empty := 0, 0
+	for batch, err := range batches {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batch) > yieldedOnce {
+			t.Errorf("%d notices at once, want at most %d", len(batch), yieldedOnce)
+		}
+		got += len(batch)
+		if len(batch) > 0 {
+			continue
+		}
+		if got != n {
+			t.Errorf("an empty batch after %d notices of %d", got, n)
+		}
+		switch empty++; empty {
+		case 1:
+			got = n - 1
+			mustSend(t, rt, id, "GO")
+		case 2:
+			return
+		}
+	}
+	t.Errorf("the watch ended after %d empty batches", empty)
+}

@@ -56,7 +56,7 @@ func (s *storeSuite) appends(t *testing.T) {
 		batch := []*fsm.Record{x.create(), x.next(), y.create(), x.next(ending), y.next()}
 		add(t, log, batch...)
 		got := readAgain(t, st, name)
-		sameRecords(t, "restored", got.records, batch)
+		restoredRecords(t, got.records, batch)
 	})
 	s.run(t, "a batch may be large", func(t *testing.T, st fsm.Store, name string) {
 		x := newLife(t, "x")
@@ -66,7 +66,7 @@ func (s *storeSuite) appends(t *testing.T) {
 			batch = append(batch, x.next())
 		}
 		add(t, log, batch...)
-		sameRecords(t, "restored", readAgain(t, st, name).records, batch)
+		restoredRecords(t, readAgain(t, st, name).records, batch)
 	})
 	s.run(t, "a cancelled append may be repeated", func(t *testing.T, st fsm.Store, name string) {
 		x := newLife(t, "x")
@@ -78,7 +78,7 @@ func (s *storeSuite) appends(t *testing.T) {
 			t.Error("append with a cancelled context succeeds")
 		}
 		addBatch(t, log, batch)
-		sameRecords(t, "restored", readAgain(t, st, name).records, batch.Records)
+		restoredRecords(t, readAgain(t, st, name).records, batch.Records)
 	})
 	s.run(t, "logs of other names are not touched", func(t *testing.T, st fsm.Store, name string) {
 		x, other := newLife(t, "x"), newLife(t, "x")

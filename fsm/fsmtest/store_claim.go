@@ -77,19 +77,41 @@ func (s *storeSuite) claims(t *testing.T) {
 		}
 		readAgain(t, st, name).is(t, x)
 	})
-	s.run(t, "a claim needs all that was appended to have been read", func(t *testing.T, st fsm.Store, name string) {
-		x, y := newLife(t, "x"), newLife(t, "y")
+	s.run(t, "a claim needs the claim before it to have been read", func(t *testing.T, st fsm.Store, name string) {
+		x := newLife(t, "x")
 		a := claimed(t, st, name)
-		add(t, a, x.create())
 		b := opened(t, st, name)
 		if _, err := b.Claim(t.Context(), "b"); !errors.Is(err, fsm.ErrConflict) {
 			t.Errorf("claim before reading: %v, want ErrConflict", err)
 		}
+		restore(t, b)
+		claim(t, opened(t, st, name))
+		if _, err := b.Claim(t.Context(), "b"); !errors.Is(err, fsm.ErrConflict) {
+			t.Errorf("claim after somebody else's: %v, want ErrConflict", err)
+		}
+		if err := a.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{x.create()}}); !errors.Is(err, fsm.ErrFenced) {
+			t.Errorf("append of the fenced: %v, want ErrFenced", err)
+		}
+	})
+	s.run(t, "a claim takes the end of a log that moves on", func(t *testing.T, st fsm.Store, name string) {
+		x, y := newLife(t, "x"), newLife(t, "y")
+		a := claimed(t, st, name)
+		add(t, a, x.create())
+		b := opened(t, st, name)
 		replay(t, restore(t, b)).is(t, x)
 		more := []*fsm.Record{x.next(), y.create()}
 		add(t, a, more...)
-		if _, err := b.Claim(t.Context(), "b"); !errors.Is(err, fsm.ErrConflict) {
-			t.Errorf("claim of a log that moved: %v, want ErrConflict", err)
+		if _, err := b.Claim(t.Context(), "b"); err != nil {
+			t.Fatalf("claim of a log that moved on: %v", err)
+		}
+		late := *y.last
+		late.Instance = "late"
+		if err := a.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{&late}}); !errors.Is(err, fsm.ErrFenced) {
+			t.Errorf("append of the fenced: %v, want ErrFenced", err)
+		}
+		next := y.next()
+		if err := b.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{next}}); !errors.Is(err, fsm.ErrConflict) {
+			t.Errorf("append before the rest was read: %v, want ErrConflict", err)
 		}
 		var got []*fsm.Record
 		for _, r := range restore(t, b) {
@@ -100,8 +122,7 @@ func (s *storeSuite) claims(t *testing.T) {
 			got = append(got, r.Record)
 		}
 		sameRecords(t, "reading on", got, more)
-		claim(t, b)
-		add(t, b, y.next())
+		add(t, b, next)
 		readAgain(t, st, name).is(t, x, y)
 	})
 	s.run(t, "a sequence left early does not count as read", func(t *testing.T, st fsm.Store, name string) {
@@ -146,14 +167,12 @@ func (s *storeSuite) claims(t *testing.T) {
 // raceToClaim claims from a goroutine of its own, which may not end the test.
 func raceToClaim(t *testing.T, log fsm.Log) uint64 {
 	for range 1000 {
-		for _, err := range log.Restore(t.Context()) {
-			if err != nil {
-				t.Errorf("restore: %v", err)
-				return 0
-			}
+		if !raceToRead(t, log) {
+			return 0
 		}
 		c, err := log.Claim(t.Context(), "racer")
 		if err == nil {
+			raceToRead(t, log)
 			return c.Epoch
 		}
 		if !errors.Is(err, fsm.ErrConflict) {
@@ -163,4 +182,14 @@ func raceToClaim(t *testing.T, log fsm.Log) uint64 {
 	}
 	t.Error("the log moved on 1000 times")
 	return 0
+}
+
+func raceToRead(t *testing.T, log fsm.Log) bool {
+	for _, err := range log.Restore(t.Context()) {
+		if err != nil {
+			t.Errorf("restore: %v", err)
+			return false
+		}
+	}
+	return true
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -41,9 +42,29 @@ func Lock(dir string) (*flock.Flock, error) {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("%w: %s is used by another process", ErrDataInUse, dir)
+		return nil, inUse(dir)
 	}
 	return l, nil
+}
+
+// LockToRead makes sure that no process uses the folder until unlock is called,
+// and changes nothing there: where Lock was never called there is nothing to lock.
+func LockToRead(dir string) (unlock func() error, err error) {
+	l := flock.New(filepath.Join(dir, "lock"), flock.SetFlag(os.O_RDONLY))
+	ok, err := l.TryRLock()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return func() error { return nil }, nil
+	case err != nil:
+		return nil, fmt.Errorf("lock the data folder: %w", err)
+	case !ok:
+		return nil, inUse(dir)
+	}
+	return l.Unlock, nil
+}
+
+func inUse(dir string) error {
+	return fmt.Errorf("%w: %s is used by another process", ErrDataInUse, dir)
 }
 
 // Base returns the options that all servers inside the process share: no
