@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,10 @@ type AttachOptions struct {
 	// and 0.
 	Host string
 	Port int
+	// Store says in words where the instances are kept and when what is
+	// acknowledged is on disk, for whoever looks at the runtime. Defaults to
+	// nothing.
+	Store string
 	// Heartbeat is how often the runtime says that it is there. Defaults to
 	// 30 s, give or take a tenth.
 	Heartbeat time.Duration
@@ -156,6 +161,9 @@ func (a *Attachment) leaveWith(run context.Context) {
 	}()
 }
 
+// What a runtime calls its instances is what a directory can hold.
+var _ [maxName]byte = [fsm.MaxName]byte{}
+
 // noticeBuffer is how many notices may wait for the bus. What does not fit is
 // left out, and repaired by those who miss it.
 const noticeBuffer = 65_536
@@ -227,6 +235,7 @@ func (a *Attachment) subscribe(ctx context.Context) error {
 	}
 	for _, p := range a.parts {
 		a.announce(p, "")
+		a.announce(p, s.on("locate")) // see command
 	}
 	return a.bus.flush(ctx)
 }
@@ -246,17 +255,13 @@ func (a *Attachment) discovered(m *nats.Msg) {
 	}
 }
 
-func (a *Attachment) announce(p *part, reply string) {
+func (a *Attachment) announce(p *part, to string) {
 	seq := p.lastTold()
 	body := &Announce{
-		Identity: p.id, Definition: p.definition, Host: a.o.Host, Port: a.o.Port, Protocol: 1,
+		Identity: p.id, Definition: p.definition, Host: a.o.Host, Port: a.o.Port, Store: a.o.Store, Protocol: 1,
 		Seq: &seq, Timestamp: time.Now().UnixMilli(),
 	}
-	if reply != "" {
-		a.send(reply, body)
-		return
-	}
-	a.send(a.bus.subjects.announce(), body)
+	a.send(cmp.Or(to, a.bus.subjects.announce()), body)
 }
 
 func (a *Attachment) send(subject string, body Message) {

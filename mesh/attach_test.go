@@ -31,11 +31,18 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // startRuntime runs a runtime of the shop; name tells those of one test apart.
 func startRuntime(t *testing.T, name string, store fsm.Store) *fsm.Runtime {
 	t.Helper()
+	return startShop(t, fsm.Config{Name: name, Store: store})
+}
+
+// startShop is startRuntime with all that may be configured.
+func startShop(t *testing.T, c fsm.Config) *fsm.Runtime {
+	t.Helper()
 	shop, _, err := fsm.ParseComponent([]byte(orders))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rt, err := fsm.NewRuntime(fsm.Config{Name: name, Components: []*fsm.Component{shop}, Store: store, Logger: quiet()})
+	c.Components, c.Logger = []*fsm.Component{shop}, quiet()
+	rt, err := fsm.NewRuntime(c)
 	if err != nil {
 		t.Fatal(err)
 	}

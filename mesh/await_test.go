@@ -21,7 +21,7 @@ func TestAwait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 		err = v.Await(ctx, out.RuntimeID, out.Seq)
 		cancel()
 		if err != nil {

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/fsmesh/fsmesh/internal/redact"
 )
 
 // A Bus is a connection to a mesh: what runtimes are attached to, and what
@@ -60,26 +63,32 @@ func Connect(ctx context.Context, rawURL string, o BusOptions) (*Bus, error) {
 	case rawURL == "memory" || strings.HasPrefix(rawURL, "memory:"):
 		return connectMemory(ctx, strings.TrimPrefix(strings.TrimPrefix(rawURL, "memory"), ":"), o)
 	case strings.HasPrefix(rawURL, "nats://"), strings.HasPrefix(rawURL, "tls://"):
+		if err := readableURLs(rawURL); err != nil {
+			return nil, err
+		}
 		return connectURL(ctx, rawURL, o)
 	}
-	return nil, fmt.Errorf("%w: %s: it begins with memory, nats:// or tls://", ErrURL, redact(rawURL))
+	return nil, fmt.Errorf("%w: %s: it begins with memory, nats:// or tls://", ErrURL, redact.URLs(rawURL))
 }
 
-// redact shows a URL without what may be secret in it.
-func redact(raw string) string {
-	var out []string
-	for _, one := range strings.Split(raw, ",") {
+// readableURLs checks what the client would refuse with an error that has the URL,
+// and so its password, in it.
+func readableURLs(list string) error {
+	for i, one := range strings.Split(list, ",") {
+		if one = strings.TrimSpace(one); !strings.Contains(one, "://") {
+			one = "nats://" + one
+		}
 		u, err := url.Parse(one)
 		if err != nil {
-			out = append(out, "(a URL that cannot be read)")
-			continue
+			return fmt.Errorf("%w: number %d of the URLs cannot be read; the form is nats://HOST:PORT, with special characters of a password escaped", ErrURL, i+1)
 		}
-		if u.User != nil {
-			u.User = url.User("***")
+		if port := u.Port(); port != "" {
+			if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+				return fmt.Errorf("%w: %s: port %s is out of range; 1 to 65535 are allowed", ErrURL, redact.URL(one), port)
+			}
 		}
-		out = append(out, u.String())
 	}
-	return strings.Join(out, ",")
+	return nil
 }
 
 // Connect connects to the node without going over the network. The bus does not
@@ -111,7 +120,7 @@ func connectURL(ctx context.Context, rawURL string, o BusOptions) (*Bus, error) 
 	}
 	var err error
 	if b.nc, err = nats.Connect(rawURL, opts...); err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", redact(rawURL), err)
+		return nil, fmt.Errorf("connect to %s: %w", redact.URLs(rawURL), err)
 	}
 	return b, nil
 }
@@ -152,6 +161,15 @@ func (b *Bus) natsOptions(o BusOptions) []nats.Option {
 
 // Connected reports whether the bus is connected right now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// away is an error while the bus is not connected: what is sent then would wait for
+// the connection, and nobody answers it in time.
+func (b *Bus) away() error {
+	if b.Connected() {
+		return nil
+	}
+	return nats.ErrDisconnected
+}
 
 // Mesh returns the name of the mesh.
 func (b *Bus) Mesh() string {

@@ -211,17 +211,49 @@ func (c *Client) Broadcast(ctx context.Context, component, machine, state string
 // Runtimes returns all that are on the mesh now, each component of a runtime for
 // itself.
 func (c *Client) Runtimes(ctx context.Context) ([]Identity, error) {
+	live, _, err := c.membersNow(ctx, false)
+	return live, err
+}
+
+// A LostRuntime is one that said no goodbye and is not there any more.
+type LostRuntime struct {
+	Identity
+	// Heard is when another runtime last heard of it, by the clock of this
+	// process.
+	Heard time.Time
+}
+
+// Label names it as a *MissingError does.
+func (r *LostRuntime) Label() string { return r.label() }
+
+// Members is Runtimes with those that are lost: that some runtime heard of within
+// the last minute, but that said no goodbye and are not there, as their process was
+// killed, say. Where no runtime is left nobody can tell of them.
+func (c *Client) Members(ctx context.Context) (live []Identity, lost []LostRuntime, err error) {
+	return c.membersNow(ctx, true)
+}
+
+// membersNow asks one runtime whom it has heard of, or all of them.
+func (c *Client) membersNow(ctx context.Context, all bool) (live []Identity, lost []LostRuntime, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	present, err := c.bus.discover(ctx, false)
+	present, err := c.discover(ctx, all)
 	if err != nil {
-		return nil, c.lost("list of runtimes", err)
+		return nil, nil, c.lost("list of runtimes", err)
 	}
-	found := present.live
-	slices.SortFunc(found, func(a, b Identity) int {
-		return strings.Compare(a.Component+"\x00"+a.Name+"\x00"+a.RuntimeID, b.Component+"\x00"+b.Name+"\x00"+b.RuntimeID)
-	})
-	return found, nil
+	now := time.Now()
+	for _, id := range present.gone {
+		lost = append(lost, LostRuntime{id, now.Add(-present.ago[id.RuntimeID])})
+	}
+	live = present.live
+	slices.SortFunc(live, func(a, b Identity) int { return strings.Compare(a.order(), b.order()) })
+	slices.SortFunc(lost, func(a, b LostRuntime) int { return strings.Compare(a.order(), b.order()) })
+	return live, lost, nil
+}
+
+// order sorts runtimes by component, then by name.
+func (id *Identity) order() string {
+	return id.Component + "\x00" + id.Name + "\x00" + id.RuntimeID
 }
 
 // rendezvous picks the same runtime for a name, whoever asks: the one whose
@@ -310,8 +342,9 @@ func (c *Client) locate(ctx context.Context, t Target) (string, error) {
 }
 
 // locateAmong is locate with the list of runtimes that there is, or one that is
-// not older than asked for and has all that any of them knows. sure is false if nobody has the instance, and the list is not what those
-// who answered know.
+// not older than asked for and has all that any of them knows. sure is false if
+// nobody has the instance, or the key any more, and the list is not what those who
+// answered know.
 func (c *Client) locateAmong(ctx context.Context, t Target, notBefore time.Time) (owner string, sure bool, err error) {
 	var hosts *roster
 	if notBefore.IsZero() {
@@ -328,12 +361,14 @@ func (c *Client) locateAmong(ctx context.Context, t Target, notBefore time.Time)
 	if errors.Is(context.Cause(ctx), context.Canceled) {
 		return "", true, context.Cause(ctx)
 	}
-	var owners []string
+	var owners, ended []string
 	sure = len(outs) > 0 || !notBefore.IsZero()
 	for _, o := range outs {
 		sure = sure && (o.Known == hosts.sum || o.Known == 0) // some do not tell
 		switch {
 		case t.Component != "" && o.Component != t.Component:
+		case o.OK && o.Ended:
+			ended = append(ended, o.RuntimeID)
 		case o.OK:
 			owners = append(owners, o.RuntimeID)
 		case !o.NotMine:
@@ -345,8 +380,15 @@ func (c *Client) locateAmong(ctx context.Context, t Target, notBefore time.Time)
 		return owners[0], true, nil
 	case len(owners) > 1:
 		return "", true, &fsm.Error{Code: fsm.CodeAmbiguous, Instance: t.ID, Key: t.Key, Detail: "runtimes " + strings.Join(owners, ", ") + " have one each"}
+	case len(ended) > 0 && t.ID != "":
+		return ended[0], true, nil
 	case len(missing) > 0:
 		return "", sure, &MissingError{missing}
+	case len(ended) > 0:
+		// The key is free. Runtimes that came and went may each have had it: all who
+		// look find the same one.
+		had := slices.DeleteFunc(slices.Clone(hosts.live), func(h Identity) bool { return !slices.Contains(ended, h.RuntimeID) })
+		return rendezvous(had, t.Key), sure, nil
 	}
 	return "", sure, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
 }
@@ -415,7 +457,10 @@ func (c *Client) request(ctx context.Context, subject string, cmd *Command) (*Ou
 	if err != nil {
 		return nil, &fsm.Error{Code: fsm.CodeBadValue, Instance: cmd.Instance, Key: cmd.Key, Err: err}
 	}
-	m, err := c.bus.nc.RequestWithContext(ctx, subject, b)
+	var m *nats.Msg
+	if err = c.bus.away(); err == nil {
+		m, err = c.bus.nc.RequestWithContext(ctx, subject, b)
+	}
 	if err != nil {
 		return nil, c.lost(cmd.Do+" of "+cmp.Or(cmd.Instance, cmd.Key, cmd.Machine, cmd.Component), err)
 	}

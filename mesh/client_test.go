@@ -202,3 +202,110 @@ func TestMissingAnswerIsNamed(t *testing.T) {
 		t.Errorf("got %v, want one/Shop to be named as missing", err)
 	}
 }
+
+// While the node is away a command is refused at once, as one that was not sent: also
+// one for an instance of the same process.
+func TestCommandsWhileTheNodeIsAway(t *testing.T) {
+	t.Parallel()
+	n, err := Start(t.Context(), Config{Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Connect(t.Context(), n.URL(), BusOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	rt := startRuntime(t, "one", nil)
+	a := attach(t, rt, b)
+	c := NewClient(b, ClientOptions{Timeout: 5 * time.Second})
+	out, err := c.Create(t.Context(), "Shop", "Order", nil, CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for b.Connected() {
+		time.Sleep(time.Millisecond)
+	}
+	var self string
+	for _, self = range a.RuntimeIDs() {
+	}
+	for name, do := range map[string]func() error{
+		"to an instance whose runtime is known": func() error {
+			_, err := c.Send(t.Context(), Target{ID: out.Instance, RuntimeID: self}, fsm.Event{Type: "PLACE"}, SendOptions{})
+			return err
+		},
+		"to one that is to be found": func() error {
+			_, err := NewClient(b, ClientOptions{Timeout: 5 * time.Second}).Send(t.Context(), Target{ID: out.Instance}, fsm.Event{Type: "PLACE"}, SendOptions{})
+			return err
+		},
+		"a creation": func() error {
+			_, err := c.Create(t.Context(), "Shop", "Order", nil, CreateOptions{})
+			return err
+		},
+	} {
+		if err := do(); !errors.Is(err, ErrNotConnected) {
+			t.Errorf("%s: got %v, want ErrNotConnected", name, err)
+		}
+	}
+}
+
+// Who had a key is found after its end, also when runtimes have come since: a
+// repeated creation gets its instance, a repeated event its outcome, and the next
+// instance is where the last one was. Guards FindByKey in look-ups.
+func TestKeyOfTheEnded(t *testing.T) {
+	t.Parallel()
+	b := memoryBus(t)
+	store := fsm.NewMemoryStore()
+	// It remembers one that ended; the others are in the store only.
+	config := fsm.Config{Name: "one", Store: store, Limits: fsm.Limits{Ended: 1}}
+	one := startShop(t, config)
+	first := attach(t, one, b)
+	c := NewClient(b, ClientOptions{Timeout: 20 * time.Second})
+	const keys = 20
+	ids := map[string]bool{}
+	for i := range keys {
+		key := fmt.Sprint("order:", i)
+		out, err := c.Create(t.Context(), "Shop", "Order", nil, CreateOptions{Key: key, EventID: "create-" + key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[out.Instance] = true
+		endOrder(t, c, key)
+	}
+	abandon(one, first)
+	one = startShop(t, config)
+	for _, rt := range []*fsm.Runtime{one, startRuntime(t, "two", fsm.NewMemoryStore()), startRuntime(t, "three", fsm.NewMemoryStore())} {
+		attach(t, rt, b)
+	}
+	c = NewClient(b, ClientOptions{Timeout: 20 * time.Second})
+	for i := range keys {
+		key := fmt.Sprint("order:", i)
+		out, err := c.Create(t.Context(), "Shop", "Order", nil, CreateOptions{Key: key, EventID: "create-" + key})
+		if err != nil || !out.Repeated || !ids[out.Instance] {
+			t.Errorf("%s: the repeated creation: %+v, %v", key, out, err)
+		}
+		if out := endOrder(t, c, key); !out.Repeated {
+			t.Errorf("%s: the repeated event: %+v", key, out)
+		}
+		next, err := c.Create(t.Context(), "Shop", "Order", nil, CreateOptions{Key: key, EventID: "another-" + key})
+		if err != nil || next.Repeated || next.RuntimeID != out.RuntimeID {
+			t.Errorf("%s: the next creation: %+v, %v; want it at %s", key, next, err, out.RuntimeID)
+		}
+	}
+}
+
+// endOrder brings the order that has a key to its end.
+func endOrder(t *testing.T, c *Client, key string) *Outcome {
+	t.Helper()
+	var out *Outcome
+	for _, event := range []string{"PLACE", "PAY", "SHIP"} {
+		var err error
+		if out, err = c.Send(t.Context(), Target{Component: "Shop", Key: key}, fsm.Event{Type: event}, SendOptions{EventID: event}); err != nil {
+			t.Fatalf("%s for %s: %v", event, key, err)
+		}
+	}
+	return out
+}

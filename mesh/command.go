@@ -61,6 +61,10 @@ type Command struct {
 	N      int           `json:"n,omitempty"`
 
 	Records []fsm.RecordID `json:"records,omitempty"`
+
+	// Traceparent is the W3C trace context of who sent the command. It is passed
+	// on where the command is, and changes nothing.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
 func (*Command) message() {}
@@ -74,7 +78,9 @@ type Outcome struct {
 	NotMine bool `json:"notMine,omitempty"`
 	// Known tells, with NotMine, of which runtimes this one knows: who asked
 	// others than those has a list that is out of date.
-	Known    uint64 `json:"known,omitempty"`
+	Known uint64 `json:"known,omitempty"`
+	// Ended says of an instance that was looked for that it has ended.
+	Ended    bool   `json:"ended,omitempty"`
 	Instance string `json:"instanceId,omitempty"`
 	State    string `json:"state,omitempty"`
 	Version  uint64 `json:"version,omitempty"`
@@ -132,6 +138,11 @@ func (a *Attachment) subscribeCommands(ctx context.Context) error {
 // command takes a command; only is the one kind that is allowed, "" for all.
 func (a *Attachment) command(ctx context.Context, p *part, m *nats.Msg, only string, slots chan struct{}) {
 	if m.Reply == "" {
+		// Who comes says so on this subject too: whoever answers here that it
+		// does not have an instance has then heard of all that came before.
+		if only == doLocate {
+			a.heard(m)
+		}
 		return
 	}
 	var c Command
@@ -170,25 +181,28 @@ func (a *Attachment) locate(ctx context.Context, p *part, m *nats.Msg, c *Comman
 	}
 	out, err := a.act(ctx, p, c)
 	elsewhere := c.Component != "" && c.Component != p.id.Component
-	if c.Instance == "" || elsewhere || !errors.Is(err, fsm.ErrUnknownInstance) || !a.rt.Stores() {
+	if c.Instance == "" && c.Key == "" || elsewhere || !errors.Is(err, fsm.ErrUnknownInstance) || !a.rt.Stores() {
 		reply(out, err)
 		return
 	}
 	a.work(ctx, func() {
-		in, err := a.findStored(ctx, p.id.Component, c.Instance)
+		in, err := a.findStored(ctx, p.id.Component, c)
 		if err != nil {
 			reply(&Outcome{NotMine: errors.Is(err, fsm.ErrUnknownInstance)}, err)
 			return
 		}
-		reply(&Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq()}, nil)
+		reply(found(in), nil)
 	})
 }
 
 // findStored is find for an instance that is not in memory any more.
-func (a *Attachment) findStored(ctx context.Context, component, id string) (*fsm.Instance, error) {
-	in, err := a.rt.Find(ctx, id)
+func (a *Attachment) findStored(ctx context.Context, component string, c *Command) (*fsm.Instance, error) {
+	if c.Key != "" {
+		return a.rt.FindByKey(ctx, component, c.Key)
+	}
+	in, err := a.rt.Find(ctx, c.Instance)
 	if err == nil && in.Component() != component {
-		return nil, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: id}
+		return nil, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: c.Instance}
 	}
 	return in, err
 }
@@ -291,13 +305,13 @@ func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, er
 		return &Outcome{Count: n, Seq: a.rt.Seq(component)}, err
 	}
 	in, err := a.find(component, c)
-	if c.Do != doLocate && c.Instance != "" && errors.Is(err, fsm.ErrUnknownInstance) {
-		in, err = a.findStored(ctx, component, c.Instance)
+	if c.Do != doLocate && (c.Instance != "" || c.Key != "") && errors.Is(err, fsm.ErrUnknownInstance) {
+		in, err = a.findStored(ctx, component, c)
 	}
 	if err != nil {
 		return &Outcome{NotMine: errors.Is(err, fsm.ErrUnknownInstance)}, err
 	}
-	out := &Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq()}
+	out := found(in)
 	switch c.Do {
 	case doLocate:
 		return out, nil
@@ -331,6 +345,11 @@ func (a *Attachment) act(ctx context.Context, p *part, c *Command) (*Outcome, er
 		return &Outcome{Instance: in.ID(), State: r.State, Version: r.Version, Seq: r.Seq, Repeated: r.Repeated}, nil
 	}
 	return out, nil
+}
+
+func found(in *fsm.Instance) *Outcome {
+	ended := in.Status() == fsm.StatusCompleted || in.Status() == fsm.StatusError
+	return &Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq(), Ended: ended}
 }
 
 // find looks the command's instance up in one component of the runtime. One that
@@ -384,36 +403,17 @@ func (a *Attachment) create(ctx context.Context, component string, c *Command) (
 		opts = append(opts, fsm.WithID(c.Instance))
 	}
 	var in *fsm.Instance
-	created := true
+	var created bool
 	if c.OrGet {
 		in, created, err = a.rt.GetOrCreate(ctx, c.Machine, c.Key, data, opts...)
 	} else {
-		before := a.createdBefore(component, c)
-		in, err = a.rt.Create(ctx, c.Machine, data, append(opts, fsm.WithKey(c.Key))...)
-		created = err != nil || in.ID() != before
+		in, err = a.rt.Create(ctx, c.Machine, data, append(opts, fsm.WithKey(c.Key), fsm.TellCreated(&created))...)
 	}
 	if err != nil {
 		return nil, err
 	}
 	row, err := rower{in}.Row()
 	return &Outcome{Instance: in.ID(), State: in.State(), Version: in.Version(), Seq: in.Seq(), Repeated: !created, Row: &row}, err
-}
-
-// createdBefore returns the id of the instance that a creation with an id may
-// have made already, "" if there is none.
-func (a *Attachment) createdBefore(component string, c *Command) string {
-	if c.EventID == "" {
-		return ""
-	}
-	t := *c
-	if t.Key == "" && t.Instance == "" {
-		t.Instance = fsm.CreatedID(component, c.EventID)
-	}
-	in, err := a.find(component, &t)
-	if err != nil {
-		return ""
-	}
-	return in.ID()
 }
 
 // history gathers records up to what fits into one answer.

@@ -61,7 +61,7 @@ func decode(body []byte, m Message) error {
 		return errTooMany
 	}
 	if ns, ok := m.(*Notices); ok {
-		*ns = Notices{} // JSON would leave in it what it held
+		*ns = Notices{rowsOnly: ns.rowsOnly} // JSON would leave in it what it held
 	}
 	return json.Unmarshal(body, m)
 }

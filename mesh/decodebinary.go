@@ -9,17 +9,18 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A decoder reads one message in binary form. Raw JSON is a part of the body, and
-// strings are parts of one copy of it: an allocation for each of
-// thousands of notices would cost more than all the rest.
+// A decoder reads one message in binary form. Raw JSON and strings are parts of the
+// body: an allocation for each of thousands of notices would cost more than all the
+// rest.
 type decoder struct {
 	body []byte
-	text string // the body again, once it was counted
+	text string // the body again
 	at   int
 	err  error
 
-	names  []string
-	events []Event // room for those to come
+	names    []string
+	events   []Event // room for those to come
+	rowsOnly bool    // see Notices
 }
 
 // decodeBinary reads a body that begins with formBinary.
@@ -27,7 +28,7 @@ func decodeBinary(body []byte, m Message) error {
 	if len(body) < 2 {
 		return errForm
 	}
-	d := decoder{body: body, at: 2}
+	d := decoder{body: body, text: textOf(body), at: 2}
 	switch m := m.(type) {
 	case *Notices:
 		return d.notices(body[1], m)
@@ -47,7 +48,7 @@ func (d *decoder) notices(kind byte, m *Notices) error {
 	if err != nil {
 		return err
 	}
-	m.RuntimeID = ""
+	m.RuntimeID, d.rowsOnly = "", m.rowsOnly
 	m.Notices = sized(m.Notices, n.items)
 	i := 0
 	for f, ok := d.next(len(d.body)); ok; f, ok = d.next(len(d.body)) {
@@ -192,6 +193,10 @@ func (d *decoder) notice(end int, n *Notice) {
 		case noticeError:
 			n.Error = d.string(f)
 		case noticeEvent:
+			if d.rowsOnly {
+				d.skip(f)
+				continue
+			}
 			if n.Event != nil {
 				d.fail(errTwice)
 				return
@@ -316,9 +321,6 @@ func (d *decoder) count() (counts, error) {
 	d.at = start
 	if d.err == nil && (n.items > maxItems || n.gone > maxItems || names > maxItems) {
 		return n, errTooMany
-	}
-	if d.err == nil {
-		d.text = string(d.body)
 	}
 	return n, d.err
 }

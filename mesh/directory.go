@@ -37,8 +37,12 @@ type Directory struct {
 	order   uint64   // of the row entered last
 	bytes   int64
 	changes uint64
+	// echoed is when the last message to itself that came back was sent; zero if
+	// none ever came.
+	echoed  time.Time
 	running int // readings that run, as of the last Tick
 	counts  Counters
+	bridges []*BridgeInfo // replaced, never changed
 }
 
 // A lineage is what passes instances on from one start of a runtime to the
@@ -129,6 +133,8 @@ func (d *Directory) Apply(m Message, now time.Time) {
 		}
 	case *Goodbye:
 		d.leave(m)
+	case *BridgeStatus:
+		d.bridge(m)
 	case *Notices:
 		d.notices(m)
 	case *RepairReply:
@@ -141,6 +147,8 @@ func (d *Directory) Apply(m Message, now time.Time) {
 			d.paged(r, m)
 			r.settle(d.now)
 		}
+	case *Echo:
+		d.echo(m.Sent)
 	case *Reread:
 		if r := d.byID[m.RuntimeID]; r != nil {
 			r.reread, r.reading = true, nil

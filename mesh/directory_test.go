@@ -278,6 +278,59 @@ func TestEndedStay(t *testing.T) {
 	s.check(t)
 }
 
+// TestQuarantinedStay: those that are quarantined stay however long and however
+// many, and are counted, until their runtime tells something else of them.
+func TestQuarantinedStay(t *testing.T) {
+	t.Parallel()
+	s := newScript(rules{}, DirectoryConfig{EndedPerMachine: 2, KeepEnded: time.Minute})
+	s.announce(0)
+	s.read(0)
+	for i := range uint64(5) {
+		s.notice(KindQuarantined, fmt.Sprint("q", i), "S0", 1, i+1)
+	}
+	s.notice(KindCompleted, "done", "F", 1, 6)
+	wantHeld := func(when string, held, ended int) {
+		t.Helper()
+		if r := s.runtime(); r.Quarantined != held || r.Ended != ended {
+			t.Errorf("%s: %d are quarantined, %d ended, want %d and %d", when, r.Quarantined, r.Ended, held, ended)
+		}
+		if got := s.d.Select(Selection{Quarantined: true, Limit: 10}); got.Total != held {
+			t.Errorf("%s: %d are selected as quarantined, want %d", when, got.Total, held)
+		}
+	}
+	wantHeld("at first", 5, 6)
+	for range 61 {
+		s.announce(6)
+		s.wait(time.Second)
+	}
+	wantHeld("later", 5, 5)
+	s.wantNone("done")
+	if at, ok := s.d.Ended("r1", "q0"); ok {
+		t.Errorf("one that is quarantined is said to have ended, at %v", at)
+	}
+	s.notice(KindStateChange, "q0", "S1", 2, 7)
+	s.want("q0", Active, "S1", 2, 7)
+	s.notice(KindCompleted, "q1", "F", 2, 8)
+	wantHeld("when one goes on and one ends", 3, 4)
+	// Its next start reads the definition again: of those that its first reading
+	// names some go on, and one that it does not name is gone.
+	s.id = Identity{RuntimeID: "r2", Component: "C", Name: "A", Epoch: 2, Log: s.id.Log}
+	s.announce(0)
+	still := live("q4", "S0", 1, 0)
+	still.Status = Quarantined
+	s.wait(2 * time.Second)
+	s.page("", "", 0, 0, live("q0", "S1", 2, 0), live("q2", "S0", 1, 0), still)
+	wantHeld("after a restart", 1, 3)
+	s.want("q2", Active, "S0", 1, 0)
+	s.want("q3", Vanished, "S0", 1, 0)
+	for range 61 {
+		s.announce(0)
+		s.wait(time.Second)
+	}
+	wantHeld("in the end", 1, 1)
+	s.check(t)
+}
+
 // TestLimits: what does not fit is left out, and the directory says that it is
 // not exact.
 func TestLimits(t *testing.T) {
@@ -447,4 +500,49 @@ func TestSince(t *testing.T) {
 	since(4050*time.Millisecond, false)
 	s.announce(5)
 	since(8050*time.Millisecond, true)
+}
+
+// TestBridges: a bridge is known from what it says of itself until it ends or is
+// silent, and a runtime that is followed is so as of what its bridge says.
+func TestBridges(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMilli(1_000_000)
+	d := NewDirectory(DirectoryConfig{})
+	id := Identity{RuntimeID: "r", Component: "C", Name: "r"}
+	d.Apply(&Announce{Identity: id, Followed: true}, at)
+	one := &BridgeStatus{ID: "b", Broker: "redis://h", Active: true, Behind: 1, Counters: map[string]uint64{"received": 1}, Followed: []Followed{{"r", 999_000}}}
+	d.Apply(one, at)
+	d.Apply(&BridgeStatus{ID: "c", Broker: "redis://h"}, at.Add(time.Second))
+	two := *one
+	two.Counters = map[string]uint64{"received": 7}
+	before := d.Revision()
+	d.Apply(&two, at.Add(4*time.Second))
+	if d.Revision() == before {
+		t.Error("nobody learns of new counters")
+	}
+	got := d.Bridges(at.Add(5 * time.Second))
+	if len(got) != 2 || got[0].Counters["received"] != 7 || !got[0].First.Equal(at) || got[0].Silent || !got[1].Silent {
+		t.Errorf("bridges %+v", got)
+	}
+	if r, _ := d.Runtime("r", at); !r.Followed || r.AsOf.UnixMilli() != 999_000 {
+		t.Errorf("runtime %+v, want followed as of 999000", r)
+	}
+	for name, bad := range map[string]*BridgeStatus{
+		"no id": {Broker: "x"}, "a control": {ID: "b\n"}, "less than none": {ID: "x", Queued: -1}, "counters": {ID: "x", Counters: map[string]uint64{"": 1}},
+	} {
+		invalid := d.Counters().Invalid
+		if d.Apply(bad, at); d.Counters().Invalid != invalid+1 || len(d.Bridges(at)) != 2 {
+			t.Errorf("%s: taken in", name)
+		}
+	}
+	d.Apply(&BridgeStatus{ID: "b", Left: true}, at.Add(5*time.Second))
+	d.Tick(at.Add(10 * time.Second))
+	if got = d.Bridges(at); len(got) != 1 || got[0].ID != "c" {
+		t.Errorf("bridges %+v, want the one that has not left", got)
+	}
+	d.Apply(&Heartbeat{Identity: id}, at.Add(90*time.Second))
+	d.Tick(at.Add(90 * time.Second))
+	if got = d.Bridges(at); len(got) != 0 {
+		t.Errorf("bridges %+v, want none after a minute of silence", got)
+	}
 }

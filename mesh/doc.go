@@ -21,8 +21,8 @@
 // asked of a directory, source.go and answer.go the runtime's side.
 //
 // Around it: node.go, nodeconfig.go and bus.go have the bus, attach.go, publish.go
-// and command.go a runtime on it, discover.go who is there, view.go a directory
-// that is kept; client.go, members.go and scatter.go reach instances, dispatch.go
+// and command.go a runtime on it, discover.go who is there, view.go, backlog.go and
+// echo.go a directory that is kept; client.go, members.go and scatter.go reach instances, dispatch.go
 // and deadletter.go take effects to other components.
 //
 // # What is guaranteed
@@ -34,7 +34,8 @@
 //     runtime, the live rows that it shows are those that the runtime had after
 //     one of its notices, and nothing that the runtime did more than three
 //     seconds, and the delay of the bus, ago is missing. Else the directory says
-//     since when it is not exact, and why.
+//     since when it is not exact, and why. A view that lags behind its node by
+//     more than three seconds is not exact.
 //   - It heals. Whatever was lost, once messages get through again, a directory
 //     is exact within 2.5 seconds of the next beacon if it misses single
 //     notices, and within n / 100,000 seconds more if it has to read n

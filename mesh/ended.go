@@ -18,7 +18,7 @@ type ended struct {
 	at  int64 // when the directory learned of it, Unix ms
 }
 
-// ends has an entry that is settled as ended queued.
+// add has an entry that is settled as over queued.
 func (q *endedQueue) add(e *entry, now time.Time) {
 	q.last++
 	q.held++

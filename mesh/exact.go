@@ -17,6 +17,7 @@ const (
 	ReasonUnread     Reason = "unread"     // it has not been read to the end yet
 	ReasonRefused    Reason = "refused"    // a row of it could not be held
 	ReasonSilent     Reason = "silent"     // silent for three seconds
+	ReasonLate       Reason = "late"       // what is heard may be older than three seconds
 	ReasonMissing    Reason = "missing"    // something it told of did not come yet
 )
 
@@ -70,12 +71,36 @@ func (d *Directory) exactness(m *member, now time.Time) Exactness {
 		e.Reason, e.Since = ReasonRefused, m.readAt
 	case now.Sub(m.told) > tellWithin && !d.off.ExactSilent:
 		e.Reason, e.Since = ReasonSilent, m.told
+		if now.Sub(m.heard) <= tellWithin {
+			e.Reason = ReasonLate
+		}
 	case m.floor < m.known && !d.off.ExactBehind:
 		e.Reason, e.Since = ReasonMissing, m.flipped
 	default:
 		e.Exact, e.Since = true, m.flipped
 	}
 	return e
+}
+
+// echo takes in that a message of the directory's own came back.
+func (d *Directory) echo(sent time.Time) {
+	if sent.After(d.now) {
+		d.counts.Invalid++
+		return
+	}
+	if sent.After(d.echoed) {
+		d.echoed = sent
+	}
+}
+
+// leastOld is the latest time at which what comes now can not have been sent yet. It
+// came after the last echo, so the bus had it later than that; without echoes
+// nothing is known of its age.
+func (d *Directory) leastOld() time.Time {
+	if d.echoed.IsZero() {
+		return d.now
+	}
+	return d.echoed
 }
 
 // Floor returns the number up to which everything of a runtime is accounted
@@ -91,8 +116,10 @@ func (d *Directory) Floor(runtimeID string) int64 {
 // A RuntimeInfo is a runtime as a directory knows it.
 type RuntimeInfo struct {
 	Identity
-	Host     string
-	Port     int
+	Host string
+	Port int
+	// Store says in words where its instances are kept, if it says so.
+	Store    string
 	Protocol int
 	// Definition is the component as it was announced, nil if it was not, or
 	// was too large. It may be broken.
@@ -102,11 +129,18 @@ type RuntimeInfo struct {
 	First      time.Time // heard of
 	Heard      time.Time // last heard
 	Exactness  Exactness
+	// Followed says that the runtime does not number what it tells: Exactness is
+	// about what the bridge to it holds, which is as of the runtime's last
+	// answer, AsOf (zero before the first), and what it has told since.
+	Followed bool
+	AsOf     time.Time
 	// Floor and Known are what is accounted for, and the highest number heard
 	// of.
 	Floor, Known int64
-	// Rows are all rows held, Ended those of them that are ended.
-	Rows, Ended int
+	// Rows are all rows held, Ended those of them that are ended, and Quarantined
+	// those of the ended that are set aside: they may go on after a restart, and
+	// stay here until the runtime tells something else of them.
+	Rows, Ended, Quarantined int
 	// Bytes estimates the memory of the rows.
 	Bytes int64
 }
@@ -131,8 +165,9 @@ func (d *Directory) Runtime(runtimeID string, now time.Time) (RuntimeInfo, bool)
 
 func (d *Directory) info(m *member, now time.Time) RuntimeInfo {
 	return RuntimeInfo{
-		Identity: m.Identity, Host: m.host, Port: m.port, Protocol: m.protocol, Definition: m.definition,
+		Identity: m.Identity, Host: m.host, Port: m.port, Store: m.store, Protocol: m.protocol, Definition: m.definition,
 		Status: m.status, Since: m.since, First: m.first, Heard: m.heard, Exactness: d.exactness(m, now),
-		Floor: m.floor, Known: m.known, Rows: len(m.table.byID), Ended: m.table.ended, Bytes: m.table.bytes,
+		Followed: m.followed, AsOf: m.asOf,
+		Floor: m.floor, Known: m.known, Rows: len(m.table.byID), Ended: m.table.ended, Quarantined: m.table.held, Bytes: m.table.bytes,
 	}
 }

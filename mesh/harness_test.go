@@ -47,6 +47,7 @@ type proxy struct {
 	held  chan struct{} // closed when it carries again; nil if it does
 	shut  bool          // connections are refused
 	mute  bool          // what comes from the node is lost, until the next cut
+	pause time.Duration // after each small piece of what comes from the node
 }
 
 func newProxy(t *testing.T, nodeURL string) *proxy {
@@ -96,7 +97,15 @@ func (p *proxy) carry(from, to net.Conn, back bool) {
 	defer to.Close()
 	b := make([]byte, 64<<10)
 	for {
-		n, err := from.Read(b)
+		p.mu.Lock()
+		pause := p.pause
+		p.mu.Unlock()
+		piece := b
+		if back && pause > 0 {
+			time.Sleep(pause) // that is how thin the line is
+			piece = b[:thinPiece]
+		}
+		n, err := from.Read(piece)
 		p.mu.Lock()
 		held := p.held
 		if p.mute && back {
@@ -128,6 +137,16 @@ func (p *proxy) hold(on bool) {
 		close(p.held)
 		p.held = nil
 	}
+}
+
+// thinPiece is what a thin line carries at once, in bytes.
+const thinPiece = 32 << 10
+
+// thin has the proxy pause after each piece of what comes from the node.
+func (p *proxy) thin(pause time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pause = pause
 }
 
 // cut breaks all connections; with shut it takes no new ones.
@@ -407,6 +426,15 @@ func exactWithin(t *testing.T, rt *fsm.Runtime, id string, views map[string]suff
 	t.Helper()
 	begin := time.Now()
 	took := map[string]time.Duration{}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for name, s := range views {
+				s.v.Read(func(d *Directory) {
+					t.Logf("%s, at last: %+v, floor %d of %d", name, d.Exactness(id, time.Now()), d.Floor(id), rt.Seq("Shop"))
+				})
+			}
+		}
+	})
 	waitFor(t, func() bool {
 		for name, s := range views {
 			s.v.Read(func(d *Directory) {

@@ -31,7 +31,7 @@ func (d *Directory) notices(ns *Notices) {
 			d.counts.Invalid++
 		default:
 			d.counts.Notices++
-			m.tells(d.now)
+			d.tells(m)
 			r := n.Row()
 			if _, ok := d.row(m, &r, n.Kind == KindCreated, -1); ok {
 				d.see(m, Range{n.Seq, n.Seq})
@@ -132,7 +132,7 @@ func (d *Directory) hold(m *member, e *entry, r *Row, created bool) *entry {
 	} else {
 		t.bytes -= e.weight()
 		t.unsettle(e)
-		if !e.live() {
+		if e.over() {
 			e.machine.ended.drop(e)
 		}
 	}
@@ -155,7 +155,7 @@ func (d *Directory) hold(m *member, e *entry, r *Row, created bool) *entry {
 		t.bytes += e.weight()
 	}
 	d.bytes += t.bytes
-	if !e.live() {
+	if e.over() {
 		mc.ended.add(e, d.now)
 		d.evict(m, mc)
 	}
@@ -165,7 +165,7 @@ func (d *Directory) hold(m *member, e *entry, r *Row, created bool) *entry {
 // drop removes an entry.
 func (d *Directory) drop(m *member, e *entry) {
 	d.changes++
-	if !e.live() {
+	if e.over() {
 		e.machine.ended.drop(e)
 	}
 	d.bytes -= m.table.bytes
@@ -173,7 +173,7 @@ func (d *Directory) drop(m *member, e *entry) {
 	d.bytes += m.table.bytes
 }
 
-// end marks a live entry as ended without its being seen how.
+// end marks an entry that is not over as ended without its being seen how.
 func (d *Directory) end(m *member, e *entry, seq int64) {
 	d.changes++
 	m.table.unsettle(e)
@@ -201,7 +201,7 @@ func (d *Directory) gone(m *member, g *Gone) (buried bool) {
 		d.counts.Old++
 	case e == nil:
 		return !d.off.NoTombUnknown
-	case e.live():
+	case !e.over():
 		d.end(m, e, int64(g.Seq))
 	default:
 		// How it ended is known; that it did not come back until then is new.

@@ -32,17 +32,20 @@ const (
 type member struct {
 	Identity
 	host       string
+	store      string
 	port       int
 	protocol   int
 	definition json.RawMessage
 	announced  bool
+	followed   bool
+	asOf       time.Time // of a runtime that is followed
 	whoAt      time.Time // when it was last asked to announce itself
 
 	status RuntimeStatus
 	since  time.Time // of the status
 	first  time.Time // heard of
 	heard  time.Time // last heard
-	told   time.Time // last heard with a number
+	told   time.Time // what was last heard with a number was sent after that
 
 	// Everything up to floor is accounted for; -1: never read. known is the
 	// highest number heard of, and claimed the highest that the runtime itself
@@ -90,14 +93,6 @@ func (m *member) fits(id *Identity) bool {
 
 // raise takes in that the runtime has got to a number.
 func (m *member) raise(seq int64) { m.known = max(m.known, seq) }
-
-// tells takes in that a number was heard from the runtime.
-func (m *member) tells(now time.Time) {
-	if now.Sub(m.told) > tellWithin && !m.behind {
-		m.flipped = now // it was not sure meanwhile
-	}
-	m.told = now
-}
 
 // settle notes, after a message, whether something is missing.
 func (m *member) settle(now time.Time) {

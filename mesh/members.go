@@ -66,6 +66,14 @@ func (c *Client) allHosts(ctx context.Context, component string, notBefore time.
 	return c.listHosts(ctx, component, notBefore, true)
 }
 
+// discover asks who is there, if anybody can be asked.
+func (c *Client) discover(ctx context.Context, all bool) (*roster, error) {
+	if err := c.bus.away(); err != nil {
+		return nil, err
+	}
+	return c.bus.discover(ctx, all)
+}
+
 func (c *Client) listHosts(ctx context.Context, component string, notBefore time.Time, all bool) (*roster, error) {
 	begin := time.Now()
 	last := c.members.get()
@@ -78,7 +86,7 @@ func (c *Client) listHosts(ctx context.Context, component string, notBefore time
 		defer func() { <-c.members.asking }()
 		if last = c.members.get(); !last.fit(begin, notBefore, all) {
 			at := time.Now()
-			found, err := c.bus.discover(ctx, all)
+			found, err := c.discover(ctx, all)
 			if err != nil {
 				return nil, c.lost("list of runtimes", err)
 			}

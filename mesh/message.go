@@ -1,11 +1,14 @@
 package mesh
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // A Message is one of the bodies that runtimes and directories send each
 // other: *Announce, *Heartbeat, *Goodbye, *Beacon, *Discover, *Notices,
-// *RepairRequest, *RepairReply, *PageRequest, *PageReply; or *Reread, which a
-// directory is told from inside. Times are integer milliseconds since the Unix
+// *RepairRequest, *RepairReply, *PageRequest, *PageReply, *BridgeStatus; or *Echo and
+// *Reread, which a directory is told from inside. Times are integer milliseconds since the Unix
 // epoch and never order anything.
 type Message interface{ message() }
 
@@ -20,6 +23,7 @@ func (*RepairReply) message()   {}
 func (*PageRequest) message()   {}
 func (*PageReply) message()     {}
 func (*Reread) message()        {}
+func (*Echo) message()          {}
 
 // An Identity says whose a message is. Each component of a process is a
 // runtime of its own here.
@@ -47,8 +51,14 @@ type Announce struct {
 	Definition json.RawMessage `json:"component,omitempty"`
 	Host       string          `json:"host,omitempty"`
 	Port       int             `json:"port,omitempty"`
+	// Store says in words what keeps the instances, and what a loss of power can
+	// cost: for people. Empty where it is not known.
+	Store string `json:"store,omitempty"`
 	// Protocol is 1 for a runtime that answers commands and healing requests.
 	Protocol int `json:"protocol,omitempty"`
+	// Followed says that the runtime does not number what it tells: a bridge
+	// speaks for it, and holds its instances as of its last answer.
+	Followed bool `json:"followed,omitempty"`
 	// Seq is the number of the last notice, nil where notices have none.
 	Seq       *uint64 `json:"seq,omitempty"`
 	Timestamp int64   `json:"timestamp"`
@@ -152,3 +162,9 @@ type PageReply struct {
 // reading that runs is abandoned. It is not sent over the bus: it is for who
 // knows of a loss that the protocol cannot see, or wants to be sure.
 type Reread struct{ RuntimeID string }
+
+// An Echo tells a directory that a message to itself has come back from the bus,
+// and when that was sent: what comes after it reached the bus's node later. A
+// directory that is told of echoes is exact only about runtimes of which it heard,
+// after one that is young.
+type Echo struct{ Sent time.Time }

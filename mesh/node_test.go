@@ -57,7 +57,7 @@ func carries(t *testing.T, from, to *Bus) {
 		t.Fatal(err)
 	}
 	// Interest crosses a cluster in its own time.
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(60 * time.Second); ; {
 		if err := from.nc.Publish("probe", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(60 * time.Second)
 	for !ok() {
 		select {
 		case <-tick.C:

@@ -5,6 +5,9 @@ package mesh
 // defaultRuns takes half a minute on two processors.
 const defaultRuns = 100_000
 
+// raceDetector says that it is on.
+const raceDetector = false
+
 // defaultDepth is that of the exhaustive simulation; each step more takes ten
 // times as long.
 const defaultDepth = 4

@@ -42,13 +42,27 @@ func (d *Directory) present(id *Identity, seq *uint64) *member {
 	}
 	d.hear(m)
 	if seq != nil {
-		m.tells(d.now)
+		d.tells(m)
 		m.claimed = max(m.claimed, int64(*seq))
 		if !d.off.TellsRaiseNothing {
 			m.raise(int64(*seq))
 		}
 	}
 	return m
+}
+
+// tells takes in that a number was heard from a runtime.
+func (d *Directory) tells(m *member) {
+	at := d.leastOld()
+	if d.now.Sub(m.told) > tellWithin && d.now.Sub(at) <= tellWithin {
+		d.changes++ // it is sure again
+		if !m.behind {
+			m.flipped = d.now
+		}
+	}
+	if at.After(m.told) {
+		m.told = at
+	}
 }
 
 // hear takes in that a runtime is there.
@@ -89,7 +103,7 @@ func (d *Directory) introduce(id *Identity) *member {
 		return nil
 	}
 	m := &member{
-		Identity: *id, status: Live, since: d.now, first: d.now, heard: d.now, told: d.now, flipped: d.now, behind: true,
+		Identity: *id, status: Live, since: d.now, first: d.now, heard: d.now, told: d.leastOld(), flipped: d.now, behind: true,
 		floor: -1, blind: -1,
 	}
 	key := m.lineage()
@@ -159,8 +173,12 @@ func (d *Directory) describe(m *member, a *Announce) {
 	d.changes++
 	m.announced = true
 	m.protocol = a.Protocol
+	m.followed = a.Followed
 	if goodText(a.Host) && a.Port >= 0 && a.Port <= 65535 {
 		m.host, m.port = a.Host, a.Port
+	}
+	if goodText(a.Store) {
+		m.store = a.Store
 	}
 	if a.Process != "" {
 		m.Process = a.Process
@@ -201,6 +219,7 @@ func (d *Directory) leave(g *Goodbye) {
 
 // expire turns silent runtimes lost, and removes those that are gone for long.
 func (d *Directory) expire() {
+	d.expireBridges()
 	removed := false
 	for _, m := range d.list {
 		switch {

@@ -10,7 +10,9 @@ import (
 // What one message of notices holds at most.
 const (
 	noticesPerMessage = 1000
-	noticesBytes      = 256 << 10
+	// A message is copied some times on its way to a directory. It fits into the
+	// cache of a processor, and into the buffers of those who pass it on.
+	noticesBytes = 32 << 10
 )
 
 // gather is how long notices gather after others were sent. The first after a
@@ -40,6 +42,9 @@ func (a *Attachment) publish(batches iter.Seq2[[]fsm.Notice, error]) {
 			if o := out[batch[i].Component]; o != nil && o.add(&batch[i]) {
 				a.hand(o)
 			}
+		}
+		if len(batch) > 0 {
+			continue // more follows
 		}
 		for _, o := range out {
 			a.hand(o)

@@ -312,14 +312,14 @@ func (m *member) instance(e *entry) Instance {
 }
 
 // Ended returns when the directory learned that the instance ended. ok is
-// false if it has not, or is not known.
+// false if it has not, as one that is quarantined has not for good, or is not known.
 func (d *Directory) Ended(runtimeID, id string) (at time.Time, ok bool) {
 	m := d.byID[runtimeID]
 	if m == nil {
 		return time.Time{}, false
 	}
 	e := m.table.byID[id]
-	if e == nil || e.live() {
+	if e == nil || !e.over() {
 		return time.Time{}, false
 	}
 	q := &e.machine.ended

@@ -70,13 +70,13 @@ func (d *Directory) finish(m *member) {
 		if e == nil || e.read == r.no || d.off.MarkNothing || m.table.seqOf(e) > r.asOf && !d.off.MarkNewer {
 			continue
 		}
-		if e.live() || d.off.MarkEnded {
+		if !e.over() || d.off.MarkEnded {
 			over = append(over, e)
 		}
 	}
 	d.rise(m, r.asOf) // first, so that no end needs a tombstone
 	for _, e := range over {
-		if e.live() {
+		if !e.over() {
 			d.end(m, e, max(m.table.seqOf(e), r.asOf))
 		} else if e.end != 0 {
 			d.drop(m, e)

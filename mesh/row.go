@@ -165,4 +165,6 @@ func (n *Notice) clone() Notice {
 type Notices struct {
 	RuntimeID string   `json:"runtimeId"`
 	Notices   []Notice `json:"notices"`
+	// rowsOnly leaves out, in binary form, what no row is made of: events.
+	rowsOnly bool
 }

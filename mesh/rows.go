@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"encoding/json"
+	"unicode/utf8"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -123,11 +124,28 @@ var noticeKinds = map[fsm.Kind]Kind{
 	fsm.NoticeDeadLetter: KindDeadLetter,
 }
 
+// maxError bounds the text of an error in a notice, in bytes. A hook's error may
+// be of any length, and a notice that does not fit into a message is told to
+// nobody.
+const maxError = 4 << 10
+
+// cutError cuts a text that is too long, between two characters.
+func cutError(s string) string {
+	if len(s) <= maxError {
+		return s
+	}
+	end := maxError
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
+}
+
 // A noticer gives notices of one component the form in which the mesh is told
 // of them. It uses its memory again: a notice is good until the next one.
 type noticer struct {
-	context, public json.RawMessage
-	event           Event
+	context, public, payload json.RawMessage
+	event                    Event
 }
 
 // notice is for one notice. ok is false for what is of interest inside the
@@ -138,11 +156,15 @@ func (f *noticer) notice(n *fsm.Notice) (m Notice, ok bool) {
 		return m, false
 	}
 	m = Notice{
-		Kind: kind, Instance: n.Instance, Machine: n.Machine, State: n.State, Previous: n.From, Error: n.Error,
+		Kind: kind, Instance: n.Instance, Machine: n.Machine, State: n.State, Previous: n.From, Error: cutError(n.Error),
 		Version: n.Version, Part: n.Part, Seq: n.Seq, Key: n.Key, Timestamp: n.Time.UnixMilli(),
 	}
 	if n.Event != "" {
-		f.event = Event{Type: n.Event}
+		f.event = Event{Type: n.Event, SourceComponent: n.Source}
+		if n.Payload.Len() > 0 {
+			f.payload = n.Payload.AppendJSON(f.payload[:0])
+			f.event.Payload = f.payload
+		}
 		m.Event = &f.event
 	}
 	if n.Kind == fsm.TraceInstanceError || n.Status == fsm.StatusError {

@@ -16,6 +16,10 @@ const (
 	Newest Order = iota
 	// Unchanged is those first that have not changed for longest.
 	Unchanged
+	// Oldest is those first that the directory met first.
+	Oldest
+	// Recent is those first that have changed last.
+	Recent
 )
 
 // A Selection is a part of the instances that a filter is for, in an order. It
@@ -23,7 +27,10 @@ const (
 type Selection struct {
 	Filter Filter
 	// Text, if set, has to be in the id or the key, whatever the case.
-	Text  string
+	Text string
+	// Quarantined leaves out all but those that are.
+	Quarantined bool
+
 	Order Order
 	// Skip is how many are left out at the front, Limit how many are returned
 	// at most. Skip is brought into 0 to 10,000 and Limit into 1 to 1,000: who
@@ -56,7 +63,7 @@ func (d *Directory) Select(s Selection) Selected {
 		}
 		for p := range l.populations(m) {
 			for _, e := range p.entries {
-				if !s.Filter.wants(e, l.props) || text != "" && !e.has(text) {
+				if s.Quarantined && e.status != quarantined || !s.Filter.wants(e, l.props) || text != "" && !e.has(text) {
 					continue
 				}
 				out.Total++
@@ -95,11 +102,13 @@ func (h *selected) take(w whose, most int) {
 
 // compare is less than 0 if a comes before b. No two entries have one order.
 func (h *selected) compare(a, b whose) int {
-	if h.order == Unchanged {
-		if c := cmp.Compare(a.e.updated, b.e.updated); c != 0 {
-			return c
-		}
+	switch h.order {
+	case Unchanged:
+		return cmp.Or(cmp.Compare(a.e.updated, b.e.updated), cmp.Compare(a.e.order, b.e.order))
+	case Oldest:
 		return cmp.Compare(a.e.order, b.e.order)
+	case Recent:
+		return cmp.Or(cmp.Compare(b.e.updated, a.e.updated), cmp.Compare(b.e.order, a.e.order))
 	}
 	return cmp.Compare(b.e.order, a.e.order)
 }

@@ -25,7 +25,7 @@ func TestSelectAgainstAll(t *testing.T) {
 		pick(&f.Machine, "M", "O")
 		pick(&f.State, "S0", "S1")
 		f.Live = rng.IntN(2) == 0
-		sel := Selection{Filter: f, Order: Order(rng.IntN(2)), Skip: rng.IntN(60), Limit: 1 + rng.IntN(30)}
+		sel := Selection{Filter: f, Order: Order(rng.IntN(4)), Skip: rng.IntN(60), Limit: 1 + rng.IntN(30)}
 		pick(&sel.Text, "key-3", "id-1", "EY-1")
 		var want []Instance
 		for _, in := range pages(t, s.d, f, true, 1000, false) {
@@ -34,9 +34,14 @@ func TestSelectAgainstAll(t *testing.T) {
 				want = append(want, in)
 			}
 		}
-		if sel.Order == Unchanged {
+		switch sel.Order {
+		case Oldest:
+			slices.Reverse(want)
+		case Unchanged:
 			slices.Reverse(want)
 			slices.SortStableFunc(want, func(a, b Instance) int { return cmp.Compare(a.UpdatedAt, b.UpdatedAt) })
+		case Recent:
+			slices.SortStableFunc(want, func(a, b Instance) int { return cmp.Compare(b.UpdatedAt, a.UpdatedAt) })
 		}
 		got := s.d.Select(sel)
 		if got.Total != len(want) {

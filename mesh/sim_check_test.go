@@ -163,7 +163,10 @@ func (w *world) checkEnded() {
 		}
 		for id, e := range m.table.byID {
 			if !e.live() {
-				at, _ := w.dir.Ended(m.RuntimeID, id)
+				at, ok := w.dir.Ended(m.RuntimeID, id)
+				if !ok {
+					at = w.now // it is quarantined, and has no time to go
+				}
 				now = append(now, simEnd{m, id, at.UnixMilli()})
 			}
 		}

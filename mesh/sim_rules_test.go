@@ -16,6 +16,7 @@ var begins = map[string]uint64{"TakeOlderPage": 8_750, "AskAlways": 13_000, "Seq
 // TestEveryRuleIsNeeded leaves out one rule of the protocol at a time (I7): the
 // simulation has to find that something does not hold then.
 func TestEveryRuleIsNeeded(t *testing.T) {
+	pureOnly(t)
 	t.Parallel()
 	for i := range reflect.TypeFor[rules]().NumField() {
 		name := reflect.TypeFor[rules]().Field(i).Name

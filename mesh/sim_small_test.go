@@ -25,6 +25,7 @@ var smallSteps = []step{
 // TestSimulationExhaustive plays every run of a few steps, after the directory
 // has read the runtimes once.
 func TestSimulationExhaustive(t *testing.T) {
+	pureOnly(t)
 	t.Parallel()
 	n := 0
 	for _, c := range []simConfig{

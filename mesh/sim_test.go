@@ -43,6 +43,15 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
+// pureOnly leaves a long test of pure code out where the race detector slows it
+// down, which has nothing to find in it. make test runs it without, too.
+func pureOnly(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("pure code: it is tested without the race detector")
+	}
+}
+
 // firstBroken plays runs until one breaks something.
 func firstBroken(first, n uint64, off rules, bad simBad) (run, bool) {
 	r, ok, _ := playAll(first, n, off, bad)

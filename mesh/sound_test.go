@@ -8,9 +8,9 @@ func unsound(d *Directory) string {
 	bytes := int64(0)
 	for _, m := range d.list {
 		bytes += m.table.bytes + int64(len(m.definition))
-		in, ended, weight := 0, 0, int64(0)
+		in, ended, aside, weight := 0, 0, 0, int64(0)
 		for _, mc := range m.table.machines {
-			held := 0
+			held, inAside := 0, 0
 			for si, p := range mc.states {
 				over := 0
 				for i, e := range p.entries {
@@ -23,8 +23,11 @@ func unsound(d *Directory) string {
 					if !e.live() {
 						over++
 					}
-					if e.live() != (e.end == 0) {
-						return fmt.Sprintf("%s: %q is live: %v, its end is %d", m.RuntimeID, e.id, e.live(), e.end)
+					if e.status == quarantined {
+						inAside++
+					}
+					if e.over() != (e.end != 0) {
+						return fmt.Sprintf("%s: %q is over: %v, its end is %d", m.RuntimeID, e.id, e.over(), e.end)
 					}
 					weight += e.weight()
 				}
@@ -34,13 +37,17 @@ func unsound(d *Directory) string {
 				held += over
 				in += len(p.entries)
 			}
-			if mc.ended.held != held {
-				return fmt.Sprintf("%s: %d ended of %s, counted %d", m.RuntimeID, held, mc.name, mc.ended.held)
+			if queued := held - inAside; mc.ended.held != queued {
+				return fmt.Sprintf("%s: %d of %s are over, counted %d", m.RuntimeID, queued, mc.name, mc.ended.held)
 			}
 			ended += held
+			aside += inAside
 		}
 		if in != len(m.table.byID) || ended != m.table.ended || weight != m.table.bytes || len(m.table.places)-m.table.holes != in {
 			return fmt.Sprintf("%s: %d rows, %d ended, %d bytes; counted %d, %d, %d, %d places", m.RuntimeID, in, ended, weight, len(m.table.byID), m.table.ended, m.table.bytes, len(m.table.places)-m.table.holes)
+		}
+		if aside != m.table.held {
+			return fmt.Sprintf("%s: %d are quarantined, counted %d", m.RuntimeID, aside, m.table.held)
 		}
 		if !m.seen.Valid() || m.floor > m.known || m.known > MaxSeq {
 			return fmt.Sprintf("%s: floor %d, known %d, seen %v", m.RuntimeID, m.floor, m.known, m.seen)

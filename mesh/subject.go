@@ -123,6 +123,7 @@ func (s subjects) announce() string                { return s.on("announce") }
 func (s subjects) heartbeat() string               { return s.on("heartbeat") }
 func (s subjects) shutdown() string                { return s.on("shutdown") }
 func (s subjects) beacon() string                  { return s.on("beacon") }
+func (s subjects) bridge() string                  { return s.on("bridge") }
 func (s subjects) notices(component string) string { return s.on("notices", component) }
 func (s subjects) allNotices() string              { return s.on("notices") + ".*" }
 

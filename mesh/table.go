@@ -23,6 +23,7 @@ type table struct {
 	generation uint32
 	bytes      int64 // an estimate of the memory for rows
 	ended      int
+	held       int // of the ended ones, those that are quarantined
 }
 
 // A place keeps its order when its entry has gone, so that a cursor can still
@@ -46,7 +47,7 @@ type entry struct {
 	updated int64 // Unix ms
 	created int64
 	// end numbers the end that the entry is at among those of its machine; 0
-	// while it is live.
+	// while it is not over.
 	end        uint64
 	generation uint32
 	read       uint32 // the last reading that named it
@@ -65,13 +66,20 @@ type rare struct {
 
 type statusCode uint8
 
-var statusCodes = [...]Status{Active, Completed, Failed, Quarantined, Vanished}
+var statusCodes = [...]Status{Active, Completed, Failed, quarantined: Quarantined, Vanished}
+
+const quarantined statusCode = 3
 
 func (s Status) code() statusCode {
 	return statusCode(max(0, slices.Index(statusCodes[:], s)))
 }
 
 func (e *entry) live() bool { return e.status == 0 }
+
+// over reports whether an entry has ended for good, and goes after a while. One
+// that is quarantined may go on after a restart, and somebody has to see to it:
+// it stays until its runtime tells something else of it.
+func (e *entry) over() bool { return !e.live() && e.status != quarantined }
 
 // A machine is one that instances of a table are of.
 type machine struct {
@@ -156,10 +164,7 @@ func (t *table) settle(e *entry) {
 	p := e.machine.states[e.state]
 	e.stateAt = int32(len(p.entries))
 	p.entries = append(p.entries, e)
-	if !e.live() {
-		p.ended++
-		t.ended++
-	}
+	t.count(p, e, 1)
 }
 
 // unsettle takes an entry out of those of its state.
@@ -173,9 +178,17 @@ func (t *table) unsettle(e *entry) {
 	if cap(p.entries) > 4*(last+16) {
 		p.entries = slices.Clone(p.entries)
 	}
+	t.count(p, e, -1)
+}
+
+// count counts an entry that comes, or goes.
+func (t *table) count(p *population, e *entry, n int) {
 	if !e.live() {
-		p.ended--
-		t.ended--
+		p.ended += n
+		t.ended += n
+	}
+	if e.status == quarantined {
+		t.held += n
 	}
 }
 

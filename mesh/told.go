@@ -27,6 +27,38 @@ type Told struct {
 // was too slow and notices were dropped, *DecodeError for a message that is
 // none. Leaving the loop ends the subscription.
 func (b *Bus) Notices(ctx context.Context, component string) (iter.Seq2[Told, error], error) {
+	batches, err := b.NoticeBatches(ctx, component)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(Told, error) bool) {
+		for batch, err := range batches {
+			if err != nil {
+				if !yield(Told{}, err) {
+					return
+				}
+				continue
+			}
+			for i := range batch.Notices {
+				if !yield(Told{batch.RuntimeID, batch.Component, batch.Notices[i].clone()}, nil) {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// A Batch is the notices that a runtime told in one message.
+type Batch struct {
+	RuntimeID string
+	Component string
+	Notices   []Notice
+}
+
+// NoticeBatches is Notices for who passes much on: it yields what came in one
+// message at once, without a copy. The batch and all in it is only good until the
+// next is asked for, and must not be changed. Its JSON is valid.
+func (b *Bus) NoticeBatches(ctx context.Context, component string) (iter.Seq2[*Batch, error], error) {
 	subject := b.subjects.allNotices()
 	if component != "" {
 		subject = b.subjects.notices(component)
@@ -40,44 +72,37 @@ func (b *Bus) Notices(ctx context.Context, component string) (iter.Seq2[Told, er
 	}
 	// Also if nobody ever ranges over it. The connection may be gone by then.
 	leave := context.AfterFunc(ctx, func() { _ = sub.Unsubscribe() })
-	return func(yield func(Told, error) bool) {
+	return func(yield func(*Batch, error) bool) {
 		defer func() {
 			if leave() {
 				_ = sub.Unsubscribe()
 			}
 		}()
+		var body Notices
 		for {
 			m, err := sub.NextMsgWithContext(ctx)
 			switch {
 			case errors.Is(err, nats.ErrSlowConsumer):
-				if !yield(Told{}, &fsm.Error{Code: fsm.CodeLagged}) {
+				if !yield(nil, &fsm.Error{Code: fsm.CodeLagged}) {
 					return
 				}
 				continue
 			case err != nil:
 				if ctx.Err() == nil {
-					yield(Told{}, fmt.Errorf("notices: %w", err))
+					yield(nil, fmt.Errorf("notices: %w", err))
 				}
 				return
 			}
-			if !told(m, yield) {
+			if err := Decode(m.Data, &body); err != nil {
+				if !yield(nil, err) {
+					return
+				}
+				continue
+			}
+			component, _ := TokenName(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+			if !yield(&Batch{body.RuntimeID, component, body.Notices}, nil) {
 				return
 			}
 		}
 	}, nil
-}
-
-// told yields the notices of one message, and reports whether to go on.
-func told(m *nats.Msg, yield func(Told, error) bool) bool {
-	var body Notices
-	if err := Decode(m.Data, &body); err != nil {
-		return yield(Told{}, err)
-	}
-	component, _ := TokenName(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
-	for i := range body.Notices {
-		if !yield(Told{body.RuntimeID, component, body.Notices[i].clone()}, nil) {
-			return false
-		}
-	}
-	return true
 }

@@ -45,6 +45,10 @@ func frames() []frame {
 		{"heartbeat", &Heartbeat{Identity: id, Seq: &seq, Timestamp: 1795442574738}},
 		{"goodbye", &Goodbye{Identity: id, Seq: &seq, Timestamp: 1795442574738}},
 		{"beacon", &Beacon{Runtimes: []BeaconEntry{{id, 12}}, Timestamp: 1795442574738}},
+		{"bridge", &BridgeStatus{
+			ID: "b-1", Broker: "redis://localhost:6379", Process: "p-1", Host: "host", Active: true, Behind: 2, Mirrored: 1, Queued: 3,
+			Counters: map[string]uint64{"received": 5}, Followed: []Followed{{"r-2", 1795442574738}}, Timestamp: 1795442574738,
+		}},
 		{"discover", &Discover{Type: "discover", RuntimeID: "r-1", Timestamp: 1795442574738}},
 		{"notices", &Notices{RuntimeID: "r-1", Notices: []Notice{
 			{
