@@ -18,8 +18,11 @@ import (
 type Store struct {
 	fsm.Store
 	// Kind says in words what it is, without a password.
-	Kind  string
-	close func() error
+	Kind string
+	// Durability says in words what kind of store it is, without a place, and
+	// when what is acknowledged is on disk.
+	Durability string
+	close      func() error
 }
 
 // Close closes the store and what it rests on. It comes after the runtimes that
@@ -35,6 +38,9 @@ type StoreOptions struct {
 	// Reserve is how much room a folder keeps back, in bytes. Defaults to 64
 	// MB; negative means none.
 	Reserve int64
+	// Look opens a store that is there to look into it, as jetstream.Options.Look
+	// does. A store in memory has nothing to be looked into.
+	Look bool
 	// Token is asked for by the server of a nats URL, where it asks for one.
 	Token string
 	// Logger defaults to slog.Default().
@@ -55,16 +61,18 @@ var ErrStoreURL = errors.New("no store has this URL")
 func Stores(ctx context.Context, url string, o StoreOptions) (*Store, error) {
 	rest, isJetStream := strings.CutPrefix(url, "jetstream:")
 	switch {
+	case isJetStream && (rest == "~" || strings.HasPrefix(rest, "~/")):
+		return nil, fmt.Errorf("%w: the ~ of jetstream:~/… is left to shells, which do not see it there; give the folder from the root on, or ./~ for one of that name", ErrStoreURL)
 	case url == "memory":
-		return &Store{fsm.NewMemoryStore(), "memory", func() error { return nil }}, nil
+		return &Store{fsm.NewMemoryStore(), "memory", "memory: ends with the process", func() error { return nil }}, nil
 	case isJetStream && (strings.HasPrefix(rest, "nats://") || strings.HasPrefix(rest, "tls://")):
 		return remoteStore(ctx, rest, o)
 	case isJetStream && rest != "" && !strings.Contains(rest, "://"):
-		s, err := jetstream.OpenFolder(ctx, rest, jetstream.Options{Sync: o.Sync, Reserve: o.Reserve, Logger: o.Logger})
+		s, err := jetstream.OpenFolder(ctx, rest, jetstream.Options{Sync: o.Sync, Reserve: o.Reserve, Look: o.Look, Logger: o.Logger})
 		if err != nil {
 			return nil, err
 		}
-		return &Store{s, "jetstream in " + rest, s.Close}, nil
+		return &Store{s, "jetstream in " + rest, "folder: sync " + o.Sync.String(), s.Close}, nil
 	}
 	scheme, _, _ := strings.Cut(url, ":")
 	return nil, fmt.Errorf("%w: it begins with %q; give memory, jetstream:FOLDER or jetstream:nats://HOST:PORT", ErrStoreURL, scheme)
@@ -96,12 +104,12 @@ func remoteStore(ctx context.Context, url string, o StoreOptions) (*Store, error
 			return nil, err
 		}
 	}
-	s, err := jetstream.New(ctx, js[0], jetstream.Options{Reads: js[1], Logger: o.Logger})
+	s, err := jetstream.New(ctx, js[0], jetstream.Options{Reads: js[1], Look: o.Look, Logger: o.Logger})
 	if err != nil {
 		closeAll()
 		return nil, fmt.Errorf("store at %s: %w", conns[0].ConnectedUrlRedacted(), err)
 	}
-	return &Store{s, "jetstream at " + conns[0].ConnectedUrlRedacted(), func() error {
+	return &Store{s, "jetstream at " + conns[0].ConnectedUrlRedacted(), "JetStream elsewhere: sync as its server has it", func() error {
 		err := s.Close()
 		closeAll()
 		return err

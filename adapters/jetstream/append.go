@@ -37,6 +37,9 @@ func (l *log) Append(ctx context.Context, b fsm.Batch) error {
 	if l.epoch == 0 {
 		return l.fenced(l.claim)
 	}
+	if l.behind() {
+		return &fsm.Error{Code: fsm.CodeConflict, Detail: "the log has not been read up to its claim: read on first"}
+	}
 	if err := l.settle(ctx); err != nil {
 		return err
 	}
@@ -81,11 +84,28 @@ func (l *log) commit(ctx context.Context, b fsm.Batch) error {
 // publish sends a frame and waits for the answer. It expects to follow on what
 // was read or written last: that is the fence.
 func (l *log) publish(ctx context.Context, a *attempt) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.store.options.Timeout)
-	defer cancel()
-	m := &nats.Msg{Subject: l.subject, Data: a.packed, Header: nats.Header{headerFrame: []string{a.text(a.packed)}}}
-	return l.link.put(ctx, m, l.at.position)
+	return l.publishAfter(ctx, a, l.at.position)
 }
+
+// publishAfter is publish for another expectation.
+func (l *log) publishAfter(whole context.Context, a *attempt, position uint64) (uint64, error) {
+	ctx, cancel := context.WithTimeout(whole, l.store.options.Timeout)
+	defer cancel()
+	l.waiting.Store(&cancel)
+	m := &nats.Msg{Subject: l.subject, Data: a.packed, Header: nats.Header{headerFrame: []string{a.text(a.packed)}}}
+	stored, err := l.link.put(ctx, m, position)
+	return stored, gaveUp(whole, ctx, err)
+}
+
+// gaveUp says what it means that the wait for an answer was ended from within.
+func gaveUp(whole, wait context.Context, err error) error {
+	if err != nil && errors.Is(wait.Err(), context.Canceled) && whole.Err() == nil {
+		return errGaveUp
+	}
+	return err
+}
+
+var errGaveUp = errors.New("the embedded server gave up before it answered")
 
 // settle finds out about a frame that may be stored.
 func (l *log) settle(ctx context.Context) error {
@@ -104,15 +124,22 @@ func (l *log) settle(ctx context.Context) error {
 // answer, or the answer that something else was last. The last message of the
 // log tells. If that is still the old one, the frame may yet be on its way: an
 // empty frame in its place makes sure that it comes too late.
-func (l *log) resolve(ctx context.Context, a *attempt, cause error) error {
+func (l *log) resolve(whole context.Context, a *attempt, cause error) error {
 	l.pending = a
 	l.encoded.keep()
-	ctx, cancel := context.WithTimeout(ctx, l.store.options.Timeout)
+	ctx, cancel := context.WithTimeout(whole, l.store.options.Timeout)
 	defer cancel()
+	if sick := l.store.sound(); sick != nil {
+		return unknown(cause, sick)
+	}
 	for range 10 {
+		l.waiting.Store(&cancel)
 		m, err := l.link.last(ctx, logStream, l.subject)
+		if sick := l.store.sound(); sick != nil {
+			return unknown(cause, sick)
+		}
 		if err != nil && !errors.Is(err, errNoMessage) {
-			return unknown(cause, err)
+			return unknown(cause, gaveUp(whole, ctx, err))
 		}
 		if m != nil && m.position != l.at.position {
 			return l.judge(a, m)
@@ -210,7 +237,7 @@ func (l *log) versions(records []*fsm.Record) (repeated int, bad *fsm.Record) {
 		if same {
 			version = records[*last-1].Version
 		} else {
-			p := sp.bucket.places[sp.key]
+			p, _ := sp.bucket.places.get(sp.key)
 			version, sp.previous = p.last(), p.at()
 		}
 		switch {

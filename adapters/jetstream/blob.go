@@ -244,9 +244,10 @@ func (l *log) partSubject(bucket, slot, n int) string {
 // log, and it fails with errMoved.
 func (l *log) save(ctx context.Context, b *blob, before loaded) error {
 	packed := s2.Encode(nil, b.encode())
-	n := (len(packed) + maxPart - 1) / maxPart
+	size := l.store.options.partSize
+	n := (len(packed) + size - 1) / size
 	for i := n - 1; i >= 0; i-- {
-		chunk := packed[i*maxPart : min(len(packed), (i+1)*maxPart)]
+		chunk := packed[i*size : min(len(packed), (i+1)*size)]
 		m := &nats.Msg{Subject: l.partSubject(b.bucket, 1-before.slot, i), Data: chunk, Header: nats.Header{}}
 		head := fmt.Sprintf("%d %d %d %d %d", blobFormat, b.asOf.position, 1-before.slot, i, n)
 		m.Header.Set(headerBlob, fmt.Sprintf("%s %d", head, sum(head, chunk)))

@@ -10,7 +10,8 @@ import (
 
 // Caused yields the records of the frame of id, and those that its effects led
 // to, which are in the histories of the effects' targets. For a record of
-// another log there is nothing to go by: the log is read from the beginning.
+// another log there is nothing to go by: the log is read from the beginning, some
+// millions of records a second.
 func (l *log) Caused(ctx context.Context, id fsm.RecordID) iter.Seq2[*fsm.Record, error] {
 	return func(yield func(*fsm.Record, error) bool) {
 		err := l.usable(ctx)
@@ -18,15 +19,14 @@ func (l *log) Caused(ctx context.Context, id fsm.RecordID) iter.Seq2[*fsm.Record
 		if err == nil {
 			f, err = l.frameOf(ctx, id)
 		}
-		if err != nil {
-			yield(nil, fmt.Errorf("what %s caused: %w", id, err))
-			return
+		var list []*fsm.Record
+		switch {
+		case err != nil:
+		case f == nil:
+			list, err = l.causedFromAfar(ctx, id)
+		default:
+			list, err = l.causedBy(ctx, f, id)
 		}
-		if f == nil {
-			l.causedFromAfar(ctx, id, yield)
-			return
-		}
-		list, err := l.causedBy(ctx, f, id)
 		for _, r := range list {
 			if !yield(r, nil) {
 				return
@@ -67,22 +67,29 @@ func (l *log) causedBy(ctx context.Context, f *frame, id fsm.RecordID) (out []*f
 	return append(out, inOrder(later)...), nil
 }
 
-// causedFromAfar reads the whole log.
-func (l *log) causedFromAfar(ctx context.Context, id fsm.RecordID, yield func(*fsm.Record, error) bool) {
+// causedFromAfar reads the whole log, but decodes only what mentions the record's
+// instance. One or two such readings go on at a time, as with histories; nothing
+// is held while somebody looks at the records.
+func (l *log) causedFromAfar(ctx context.Context, id fsm.RecordID) (out []*fsm.Record, err error) {
+	select {
+	case l.store.cold <- struct{}{}:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	defer func() { <-l.store.cold }()
 	last, err := l.lastFrame(ctx)
 	if err != nil {
-		yield(nil, err)
-		return
+		return nil, err
 	}
-	for f, err := range l.frames(ctx, scan{to: last.position}) {
+	for f, err := range l.frames(ctx, scan{to: last.position, mentions: id.Instance}) {
 		if err != nil {
-			yield(nil, fmt.Errorf("what %s caused: %w", id, err))
-			return
+			return out, err
 		}
 		for i := range f.entries {
-			if r := f.entries[i].rec; r.CausedBy == id && !yield(r, nil) {
-				return
+			if r := f.entries[i].rec; r.CausedBy == id {
+				out = append(out, r)
 			}
 		}
 	}
+	return out, nil
 }

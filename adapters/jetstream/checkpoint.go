@@ -19,16 +19,33 @@ type checkpointer struct {
 	log   *log
 	start sync.Once
 
-	one     sync.Mutex // held while writing; guards all below but source
+	one     turns // held while writing; guards all below but source
 	decoder *decoder
 	cover   *cover // as it was written last
 	acked   mark   // as it was written last
+	ackedAt uint64 // position of that message
 
 	source fsm.CheckpointSource // set once, before anything is written
 }
 
 func (c *checkpointer) init(l *log) {
-	c.log, c.decoder, c.cover = l, newDecoder(), &cover{}
+	c.log, c.decoder, c.cover, c.one = l, newDecoder(), &cover{}, make(turns, 1)
+}
+
+// turns is a lock that can be waited for within a context: who holds it may be
+// waiting for a slow disk, and a stop has no time for that.
+type turns chan struct{}
+
+func (t turns) Lock()   { t <- struct{}{} }
+func (t turns) Unlock() { <-t }
+
+func (t turns) lockWithin(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // markEvery is how often the last acknowledged position is written down. What
@@ -65,7 +82,9 @@ func (c *checkpointer) last() {
 	}
 	ctx, cancel := context.WithTimeout(c.log.background, time.Second)
 	defer cancel()
-	c.one.Lock()
+	if c.one.lockWithin(ctx) != nil {
+		return // what was written down before holds, up to there
+	}
 	defer c.one.Unlock()
 	c.mark(ctx)
 }
@@ -74,20 +93,46 @@ func (c *checkpointer) last() {
 func (c *checkpointer) mark(ctx context.Context) {
 	l := c.log
 	l.mu.RLock()
-	at, writes := l.at, l.epoch != 0
+	at, writes := l.at, l.epoch != 0 && !l.behind()
 	l.mu.RUnlock()
-	if !writes || at == c.acked || l.store.room(0) != nil {
+	if !writes || at == c.acked || l.store.room(0) != nil || l.store.sound() != nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.store.options.Timeout)
 	defer cancel()
-	if _, err := l.link.put(ctx, formatted(subject(markSubjects, l.name), markBody(at)), anyLast); err != nil {
-		if l.background.Err() == nil {
-			l.store.options.Logger.Warn("the last acknowledged position could not be written down", "log", l.name, "err", err)
-		}
-		return
+	if err := c.writeMark(ctx, at); err != nil && l.background.Err() == nil {
+		l.store.options.Logger.Warn("the last acknowledged position could not be written down", "log", l.name, "err", err)
 	}
-	c.acked = at
+}
+
+// writeMark writes a position down, unless a later one is written already: by
+// whoever has taken the log over.
+func (c *checkpointer) writeMark(ctx context.Context, at mark) (err error) {
+	l := c.log
+	to := subject(markSubjects, l.name)
+	for range 3 {
+		var position uint64
+		if position, err = l.link.put(ctx, formatted(to, markBody(at)), c.ackedAt); err == nil {
+			c.acked, c.ackedAt = at, position
+			return nil
+		}
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		m, err := l.link.last(ctx, snapStream, to)
+		if err != nil {
+			return err
+		}
+		written, err := readMark(m.data)
+		if err != nil {
+			return err
+		}
+		if c.ackedAt = m.position; written.position >= at.position {
+			c.acked = at
+			return nil
+		}
+	}
+	return err
 }
 
 // Checkpoint begins with the checkpoints, which go on until Close.
@@ -162,7 +207,9 @@ func (l *log) Flush(ctx context.Context) error {
 	if err := l.usable(ctx); err != nil {
 		return err
 	}
-	c.one.Lock()
+	if err := c.one.lockWithin(ctx); err != nil {
+		return err
+	}
 	defer c.one.Unlock()
 	var errs []error
 	for i := c.nextChanged(0); i < buckets; i = c.nextChanged(i + 1) {
@@ -184,7 +231,7 @@ func (l *log) Flush(ctx context.Context) error {
 type taken struct {
 	bucket
 	asOf   mark
-	places map[string]place // of the changed
+	places map[string]place // of the changed; it has each of them
 	opened []savedRecord
 }
 
@@ -195,10 +242,15 @@ func (l *log) take(i int) (t taken) {
 	defer l.mu.Unlock()
 	b := &l.index.parts[i]
 	t.bucket, t.asOf = *b, l.at
-	b.changed, b.applied, b.chosen, b.marked = nil, nil, nil, false
+	b.changed, b.ended, b.applied, b.chosen, b.marked = nil, nil, nil, nil, false
 	t.places = make(map[string]place, len(t.changed))
-	for id := range t.changed {
-		t.places[id] = b.places[l.index.key(id)]
+	for _, id := range t.changed {
+		k := l.index.key(id)
+		p, kept := b.places.get(k)
+		t.places[id] = p
+		if kept {
+			b.places.set(k, p.marked(false))
+		}
 	}
 	for _, o := range b.open {
 		t.opened = append(t.opened, savedRecord{o.position, o.rec, slices.Collect(maps.Keys(o.done))})
@@ -216,12 +268,19 @@ func (l *log) giveBack(i int, t taken) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := &l.index.parts[i]
-	if b.changed == nil {
-		b.changed = map[string]*fsm.Snapshot{}
-	}
-	for id, s := range t.changed {
-		if _, newer := b.changed[id]; !newer {
-			b.changed[id] = s
+	for id := range t.places {
+		k := l.index.key(id)
+		p := b.places.at(k)
+		if p.changed() {
+			continue // there is something newer
+		}
+		b.changed = append(b.changed, id)
+		*p = p.marked(true)
+		if s := t.ended[id]; s != nil {
+			if b.ended == nil {
+				b.ended = map[string]*fsm.Snapshot{}
+			}
+			b.ended[id] = s
 		}
 	}
 	b.applied = append(t.applied, b.applied...)
@@ -268,7 +327,7 @@ func (c *checkpointer) merge(ctx context.Context, i int, t taken, drop func(s *f
 	}
 	out := &blob{bucket: i, asOf: t.asOf, open: t.opened}
 	unchanged := func(s savedInstance) bool {
-		_, is := t.changed[string(s.id)]
+		_, is := t.places[string(s.id)]
 		return !is
 	}
 	for _, s := range before.live {
@@ -318,10 +377,10 @@ var errBehind = errors.New("the runtime does not show what was stored")
 // snapshots returns the changed instances of a bucket, each at the version that
 // the log held when they were taken, or newer.
 func (c *checkpointer) snapshots(ctx context.Context, i int, t taken) (map[string]*fsm.Snapshot, error) {
-	out := make(map[string]*fsm.Snapshot, len(t.changed))
+	out := make(map[string]*fsm.Snapshot, len(t.places))
 	var ids []string
-	for id, ended := range t.changed {
-		if ended != nil {
+	for id := range t.places {
+		if ended := t.ended[id]; ended != nil {
 			out[id] = ended
 		} else {
 			ids = append(ids, id)
@@ -360,7 +419,7 @@ func (c *checkpointer) endedSince(i int, t taken, ids []string, out map[string]*
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, id := range ids {
-		if s := l.index.parts[i].changed[id]; s != nil && out[id] == nil {
+		if s := l.index.parts[i].ended[id]; s != nil && out[id] == nil {
 			out[id] = s
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,9 +100,18 @@ func copyDir(t *testing.T, from string) string {
 	return to
 }
 
-func storeFiles(t *testing.T, dir string) (files []string) {
+func storeFiles(t *testing.T, dir string) []string {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(dir, "jetstream"), func(path string, d fs.DirEntry, err error) error {
+	files, err := listFiles(dir)
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	return files
+}
+
+// listFiles are the files of the server that are not empty.
+func listFiles(dir string) (files []string, err error) {
+	err = filepath.WalkDir(filepath.Join(dir, "jetstream"), func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			if i, err := d.Info(); err == nil && i.Size() > 0 {
 				files = append(files, path)
@@ -109,11 +119,8 @@ func storeFiles(t *testing.T, dir string) (files []string) {
 		}
 		return err
 	})
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
 	slices.Sort(files)
-	return files
+	return files, err
 }
 
 func sameVersions(t *testing.T, what string, got, want map[string]uint64) {
@@ -128,57 +135,126 @@ func sameVersions(t *testing.T, what string, got, want map[string]uint64) {
 	}
 }
 
-// Flipped bytes anywhere, with the server's index or as after a crash without
-// it: a start refuses, or all is there.
-func TestFlippedBytesNeverGiveWrongAnswers(t *testing.T) {
+// A flip changes one byte, a hole overwrites some with zeros, as a lost sector
+// leaves them, and a cut takes some out.
+var damages = []struct {
+	name string
+	do   func(r *rand.Rand, b []byte) []byte
+}{
+	{"flip", func(r *rand.Rand, b []byte) []byte {
+		b[r.IntN(len(b))] ^= byte(1 + r.IntN(255))
+		return b
+	}},
+	{"hole", func(r *rand.Rand, b []byte) []byte {
+		at := r.IntN(len(b))
+		clear(b[at:min(len(b), at+1+r.IntN(2048))])
+		return b
+	}},
+	{"cut", func(r *rand.Rand, b []byte) []byte {
+		at := r.IntN(len(b))
+		return slices.Delete(b, at, min(len(b), at+1+r.IntN(2048)))
+	}},
+}
+
+// A trial is one damage to a copy of a folder, and what a start made of it.
+type trial struct {
+	what string // which damage, to which file
+	got  map[string]uint64
+	err  error // of the restore
+}
+
+// try damages a copy of a folder. The number decides how: each trial is the same
+// at every run.
+func try(t *testing.T, origin string, checkpoint bool, i int) (x trial, err error) {
+	seed := uint64(11)
+	if checkpoint {
+		seed = 13
+	}
+	r := rand.New(rand.NewPCG(uint64(i), seed))
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(origin)); err != nil {
+		return x, err
+	}
+	files, err := listFiles(dir)
+	if err != nil {
+		return x, err
+	}
+	if i%2 == 1 {
+		for _, f := range files {
+			if strings.HasSuffix(f, "index.db") {
+				if err := os.Remove(f); err != nil {
+					return x, err
+				}
+			}
+		}
+		files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, "index.db") })
+	}
+	if i%3 > 0 { // where the records are
+		files = slices.DeleteFunc(files, func(f string) bool { return !strings.HasSuffix(f, ".blk") })
+	}
+	if len(files) == 0 {
+		return x, errors.New("there is no file to damage")
+	}
+	file := files[r.IntN(len(files))]
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return x, err
+	}
+	damage := damages[i/6%len(damages)]
+	if err := os.WriteFile(file, damage.do(r, b), 0o600); err != nil {
+		return x, err
+	}
+	x.what = fmt.Sprintf("%d: %s in %s", i, damage.name, filepath.Base(file))
+	x.got, x.err = restored(t, dir)
+	return x, nil
+}
+
+// Damage anywhere, with the server's index or as after a crash without it: a
+// start refuses and says what is wrong, or all is there. A start over damage
+// waits for what does not come, so that several are tried at a time.
+func TestDamageNeverGivesWrongAnswers(t *testing.T) {
 	t.Parallel()
 	for _, checkpoint := range []bool{false, true} {
 		origin := t.TempDir()
 		want := filled(t, origin, 40, checkpoint)
-		r := rand.New(rand.NewPCG(7, 11))
-		refused, healed := 0, 0
-		for i := range 50 {
-			dir := copyDir(t, origin)
-			if i%2 == 1 {
-				for _, f := range storeFiles(t, dir) {
-					if strings.HasSuffix(f, "index.db") {
-						if err := os.Remove(f); err != nil {
-							t.Fatal(err)
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		refused, ranges, healed := 0, 0, 0
+		next := make(chan int)
+		for range 6 {
+			wg.Go(func() {
+				for i := range next {
+					x, err := try(t, origin, checkpoint, i)
+					if err != nil {
+						t.Errorf("%d: the damage could not be done: %v", i, err)
+						continue
+					}
+					mu.Lock()
+					if x.err == nil {
+						healed++
+						sameVersions(t, x.what, x.got, want)
+					} else {
+						refused++
+						e, ok := errors.AsType[*DamageError](x.err)
+						if !ok || e.Problem == "" {
+							t.Errorf("%s: refused without saying what is wrong: %v", x.what, x.err)
+						}
+						if ok && e.Last > 0 {
+							ranges++
 						}
 					}
+					mu.Unlock()
 				}
-			}
-			files := storeFiles(t, dir)
-			var blocks []string
-			for _, f := range files {
-				if strings.HasSuffix(f, ".blk") {
-					blocks = append(blocks, f)
-				}
-			}
-			if i%3 > 0 {
-				files = blocks // that is where the records are
-			}
-			file := files[r.IntN(len(files))]
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at := r.IntN(len(b))
-			b[at] ^= byte(1 + r.IntN(255))
-			if err := os.WriteFile(file, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			got, err := restored(t, dir)
-			if err != nil {
-				refused++
-				continue
-			}
-			healed++
-			sameVersions(t, fmt.Sprintf("byte %d of %s", at, filepath.Base(file)), got, want)
+			})
 		}
-		t.Logf("checkpoints %v: %d refused, %d healed", checkpoint, refused, healed)
-		if refused == 0 || healed == 0 {
-			t.Errorf("%d refused, %d healed: the test tries too little", refused, healed)
+		for i := range 100 {
+			next <- i
+		}
+		close(next)
+		wg.Wait()
+		t.Logf("checkpoints %v: %d refused, %d of them with the range that is missing; %d healed", checkpoint, refused, ranges, healed)
+		if refused == 0 || healed == 0 || ranges == 0 {
+			t.Errorf("%d refused, %d with a range, %d healed: the test tries too little", refused, ranges, healed)
 		}
 	}
 }

@@ -40,11 +40,9 @@ func (l *log) endedKnown(ctx context.Context, yield func(*fsm.Snapshot, error) b
 		var since []*fsm.Snapshot
 		l.mu.RLock()
 		b := &l.index.parts[i]
-		empty := len(b.places) == 0
-		for _, s := range b.changed {
-			if s != nil {
-				since = append(since, s)
-			}
+		empty := b.places.n == 0
+		for _, s := range b.ended {
+			since = append(since, s)
 		}
 		l.mu.RUnlock()
 		if empty {

@@ -11,6 +11,9 @@ import (
 var ErrDataInUse = natsserver.ErrDataInUse
 
 var (
+	// ErrNoStore is returned where Options.Look asks for a store that is there,
+	// and there is none.
+	ErrNoStore = errors.New("there is no store")
 	// ErrClosed is returned for calls on a store or log that was closed.
 	ErrClosed = errors.New("the store is closed")
 	// ErrStoreFull is returned, in a *FullError, for a batch that is refused

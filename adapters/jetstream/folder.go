@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fsmesh/fsmesh/internal/natsserver"
@@ -18,8 +21,9 @@ import (
 )
 
 // A folder is a data folder with a server of its own, which nobody else can
-// reach. When the server has given its JetStream up, for a full disk, it is
-// ended and started again once there is room.
+// reach. When the server has given its JetStream up, for a full disk, or a stream
+// of it, for a write that failed, it is ended, and started again once the disk
+// takes writes.
 type folder struct {
 	dir     string
 	sync    Sync
@@ -27,6 +31,8 @@ type folder struct {
 	free    func(dir string) (uint64, bool)
 	logger  *slog.Logger
 	lock    *flock.Flock
+	// temporary folders are removed at the end.
+	temporary bool
 
 	mu     sync.Mutex // guards server and closed
 	server *server.Server
@@ -34,6 +40,8 @@ type folder struct {
 
 	checked atomic.Int64 // when the free space was last looked at, ns
 	low     atomic.Pointer[FullError]
+	// gone is called when a server has been given up, set before it is used.
+	gone func()
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -43,12 +51,18 @@ const reserveFile = "reserve"
 
 // openFolder locks the folder and starts its server.
 func openFolder(ctx context.Context, dir string, o Options) (*folder, error) {
-	f := &folder{dir: dir, sync: o.Sync, reserve: o.Reserve, free: o.freeSpace, logger: o.Logger, stop: make(chan struct{})}
+	f := &folder{dir: dir, sync: o.Sync, reserve: o.Reserve, free: o.freeSpace, logger: o.Logger, gone: func() {}, stop: make(chan struct{})}
 	var err error
 	if f.lock, err = natsserver.Lock(dir); err != nil {
 		return nil, err
 	}
-	if err := writable(dir); err != nil {
+	err = writable(dir)
+	if errors.Is(err, syscall.ENOSPC) {
+		f.logger.Warn("the disk is full: the reserve in the data folder is given up", "folder", dir)
+		f.dropReserve()
+		err = writable(dir)
+	}
+	if err != nil {
 		_ = f.lock.Unlock()
 		return nil, err
 	}
@@ -57,18 +71,22 @@ func openFolder(ctx context.Context, dir string, o Options) (*folder, error) {
 		return nil, err
 	}
 	f.keepReserve()
-	f.done.Go(f.watch)
 	return f, nil
 }
 
+// probeSize is what has to fit on the disk for the server to start: its index
+// and what it changes in its files meanwhile.
+const probeSize = 1 << 20
+
 // writable says it plainly where the server would only say that it has no
-// JetStream.
+// JetStream, or leave its files half written.
 func writable(dir string) error {
-	t, err := os.CreateTemp(dir, "probe")
+	path := filepath.Join(dir, "probe")
+	err := errors.Join(fill(path, probeSize), os.Remove(path))
 	if err != nil {
 		return fmt.Errorf("data folder: it cannot be written to: %w", err)
 	}
-	return errors.Join(t.Close(), os.Remove(t.Name()))
+	return nil
 }
 
 func (f *folder) start(ctx context.Context) (*server.Server, error) {
@@ -88,7 +106,60 @@ func (f *folder) start(ctx context.Context) (*server.Server, error) {
 		natsserver.End(s)
 		return nil, fmt.Errorf("embedded server: %w: see the log for the reason", ErrUnavailable)
 	}
+	// A folder whose streams were never seen whole on the disk has acknowledged
+	// nothing: power was lost while they were made, and they are made anew.
+	if _, err := os.Stat(filepath.Join(f.dir, madeFile)); err == nil {
+		if err := lostStream(s); err != nil {
+			natsserver.End(s)
+			return nil, err
+		}
+	}
 	return s, nil
+}
+
+// madeFile is there once the server's description of the streams is on the disk.
+const madeFile = "made"
+
+// made puts on the disk what describes the streams, which the server writes once,
+// when it makes them, and does not sync: without it, it cannot read them.
+func (f *folder) made() error {
+	mark := filepath.Join(f.dir, madeFile)
+	if _, err := os.Stat(mark); err == nil {
+		return nil
+	}
+	err := filepath.WalkDir(f.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() && !strings.HasPrefix(e.Name(), "meta.") {
+			return err
+		}
+		return syncPath(path)
+	})
+	if err != nil {
+		return fmt.Errorf("put the description of the streams on the disk: %w", err)
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return err
+	}
+	return errors.Join(syncPath(mark), syncPath(f.dir))
+}
+
+// syncPath syncs a file or a folder.
+func syncPath(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
+// lostStream refuses a folder with a stream that the server could not read: it
+// would be made anew, over what may still be there of it.
+func lostStream(s *server.Server) error {
+	for _, e := range s.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if e.Type == server.HealthzErrorStream {
+			return &DamageError{Name: e.Stream, Problem: "the server cannot read what describes the stream", Err: errors.New(e.Error)}
+		}
+	}
+	return nil
 }
 
 // InProcessConn connects to the server that runs at the moment, so that a client
@@ -128,12 +199,13 @@ func fill(path string, size int64) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	block := make([]byte, 1<<20)
-	for left := size; left > 0; left -= int64(len(block)) {
-		if _, err := w.Write(block[:min(left, int64(len(block)))]); err != nil {
+	for at := int64(0); at < size; at += int64(len(block)) {
+		// As the server writes.
+		if _, err := w.WriteAt(block[:min(size-at, int64(len(block)))], at); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.Sync()
 }
 
 func (f *folder) dropReserve() {
@@ -170,49 +242,81 @@ func (f *folder) room(bytes int) error {
 	return nil
 }
 
-// watch brings the server back when it has disabled its JetStream.
+// reviveMost is the longest pause between two tries to start the server again.
+const reviveMost = 2 * time.Second
+
+// watch brings the server back when it has disabled its JetStream, or a stream
+// of it.
 func (f *folder) watch() {
-	t := time.NewTicker(100 * time.Millisecond)
+	const every = 100 * time.Millisecond
+	pause, problem := every, ""
+	t := time.NewTimer(pause)
 	defer t.Stop()
-	for {
+	for ; ; t.Reset(pause) {
 		select {
 		case <-t.C:
 		case <-f.stop:
 			return
 		}
-		f.mu.Lock()
-		s := f.server
-		f.mu.Unlock()
-		if s == nil || !s.JetStreamEnabled() {
-			f.revive(s)
+		s, err := f.sound()
+		if err == nil {
+			pause, problem = every, ""
+			continue
+		}
+		if err := f.revive(s, err); err != nil {
+			if err.Error() != problem {
+				problem = err.Error()
+				f.logger.Error("the embedded JetStream cannot be started again yet; it is tried until it can", "folder", f.dir, "err", err)
+			}
+			pause = min(2*pause, reviveMost)
 		}
 	}
 }
 
-func (f *folder) revive(old *server.Server) {
+// sound fails while there is no server, or one with a stream that could not be
+// written to: it takes no writes any more and answers none, and may show what it
+// has in memory only. Nothing it says counts until it is read from the disk again.
+func (f *folder) sound() (*server.Server, error) {
+	f.mu.Lock()
+	s := f.server
+	f.mu.Unlock()
+	if s == nil || !s.JetStreamEnabled() {
+		return s, ErrUnavailable
+	}
+	for _, e := range s.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if e.Type == server.HealthzErrorStream {
+			return s, fmt.Errorf("%w: %s", ErrUnavailable, e.Error)
+		}
+	}
+	return s, nil
+}
+
+// revive ends a server that has given up, and starts another.
+func (f *folder) revive(old *server.Server, why error) error {
 	if old != nil {
-		f.logger.Error("the embedded JetStream gave up, most likely for want of room on the disk; it is started again", "folder", f.dir)
+		f.logger.Error("the embedded JetStream gave up, most likely for want of room on the disk; it is started again", "folder", f.dir, "err", why)
 		f.mu.Lock()
 		f.server = nil
 		f.mu.Unlock()
+		f.gone()
 		natsserver.End(old)
 		f.dropReserve()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	if f.room(0) != nil {
-		return // the next turn looks again
+	if err := errors.Join(f.room(0), writable(f.dir)); err != nil {
+		return err
 	}
 	s, err := f.start(ctx)
 	if err != nil {
-		f.logger.Error("the embedded JetStream could not be started again", "folder", f.dir, "err", err)
-		return
+		return err
 	}
 	f.mu.Lock()
 	f.server = s
 	f.mu.Unlock()
 	f.keepReserve()
 	f.logger.Info("the embedded JetStream is back", "folder", f.dir)
+	return nil
 }
 
 // close ends the server: what was acknowledged is on disk then.
@@ -229,5 +333,9 @@ func (f *folder) close() error {
 	if f.server != nil {
 		natsserver.End(f.server)
 	}
-	return f.lock.Unlock()
+	err := f.lock.Unlock()
+	if f.temporary {
+		err = errors.Join(err, os.RemoveAll(f.dir))
+	}
+	return err
 }

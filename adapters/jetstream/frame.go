@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/fsmesh/fsmesh/fsm"
-	"github.com/klauspost/compress/s2"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -136,22 +135,6 @@ func (d *decoder) chosen(b []byte) (c fsm.ChosenTargets, err error) {
 	return c, err
 }
 
-// unpack is the opposite of s2, for input that may be hostile.
-func unpack(body []byte) ([]byte, error) {
-	if len(body) == 0 {
-		return nil, nil
-	}
-	n, err := s2.DecodedLen(body)
-	if err != nil {
-		return nil, err
-	}
-	// s2 packs a repeated byte to some 1/20,000: what claims more is not ours.
-	if n > maxPlain || n/(1<<16) > len(body) {
-		return nil, errForm
-	}
-	return s2.Decode(nil, body)
-}
-
 // A frame is one commit as it was read.
 type frame struct {
 	frameHeader
@@ -161,6 +144,7 @@ type frame struct {
 	done     []fsm.EffectID
 	chosen   []fsm.ChosenTargets
 	packed   []byte
+	plain    []byte // what the heads of the entries are parts of
 	err      error
 	ready    chan struct{} // closed once it is decoded
 }
@@ -177,12 +161,11 @@ type entry struct {
 // decode reads the body. want says of which records more than the head is
 // needed.
 func (f *frame) decode(d *decoder, want func(position uint64, h *head) bool) error {
-	b, err := unpack(f.packed)
-	if err != nil {
+	if err := f.unpack(); err != nil {
 		return err
 	}
-	f.packed = nil
-	r := fieldReader{rest: b}
+	var err error
+	r := fieldReader{rest: f.plain}
 	for r.next() {
 		switch r.num {
 		case frameRecord:

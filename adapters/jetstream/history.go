@@ -176,11 +176,17 @@ func (w *walk) get(ctx context.Context, position uint64) (*frame, error) {
 		return nil, context.Cause(ctx)
 	}
 	defer func() { <-l.store.cold }()
-	return l.frameAt(ctx, position, func(_ uint64, h *head) bool { return string(h.instance) == w.instance })
+	l.store.trim.note()
+	return l.frameAt(ctx, position, func(f *frame) error { return f.find(newDecoder(), w.instance) })
+}
+
+// frameWhole reads the frame at a position with all of its records.
+func (l *log) frameWhole(ctx context.Context, position uint64) (*frame, error) {
+	return l.frameAt(ctx, position, func(f *frame) error { return f.decode(newDecoder(), nil) })
 }
 
 // frameAt reads the frame at a position; nil if retention has dropped it.
-func (l *log) frameAt(ctx context.Context, position uint64, want func(uint64, *head) bool) (*frame, error) {
+func (l *log) frameAt(ctx context.Context, position uint64, decode func(f *frame) error) (*frame, error) {
 	m, err := get(ctx, l.link.log, position)
 	if errors.Is(err, errNoMessage) {
 		info, err := l.link.log.Info(ctx)
@@ -197,7 +203,7 @@ func (l *log) frameAt(ctx context.Context, position uint64, want func(uint64, *h
 	}
 	f, err := l.frame(m)
 	if err == nil {
-		err = f.decode(newDecoder(), want)
+		err = decode(f)
 	}
 	if err != nil {
 		return nil, err
@@ -267,7 +273,7 @@ func (l *log) frameOf(ctx context.Context, id fsm.RecordID) (*frame, error) {
 		if position == 0 {
 			return l.frameAmong(ctx, w.positions, id)
 		}
-		return l.frameAt(ctx, position, nil)
+		return l.frameWhole(ctx, position)
 	}
 	var found *frame
 	if end.position == all {
@@ -296,7 +302,7 @@ func (l *log) frameOf(ctx context.Context, id fsm.RecordID) (*frame, error) {
 // frameAmong looks for a record in some frames.
 func (l *log) frameAmong(ctx context.Context, positions []uint64, id fsm.RecordID) (*frame, error) {
 	for _, p := range positions {
-		f, err := l.frameAt(ctx, p, nil)
+		f, err := l.frameWhole(ctx, p)
 		if err != nil {
 			return nil, err
 		}

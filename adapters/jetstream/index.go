@@ -20,7 +20,7 @@ func bucketOf[T string | []byte](id T) int {
 	return int((h ^ h>>16) % buckets)
 }
 
-// An index knows of each instance where its last record is. Ids are kept as 96
+// An index knows of each instance where its last record is. Ids are kept as 95
 // bits of a hash whose seed is new in each process: of 10^9 instances no two
 // have the same by chance or by design.
 type index struct {
@@ -31,16 +31,20 @@ type index struct {
 type key [3]uint32
 
 // A place is where the last record of an instance is, packed into 12 bytes: 48
-// bits of position, 47 of version, and whether the instance has ended.
+// bits of position, 46 of version, whether the instance has ended, and whether
+// it is among the changed of its bucket.
 type place struct {
 	position, version uint32
 	high              uint32
 }
 
-const endedBit = 1 << 15
+const (
+	endedBit   = 1 << 15
+	changedBit = 1 << 14
+)
 
 func newPlace(position, version uint64, ended bool) place {
-	p := place{uint32(position), uint32(version), uint32(position>>32)<<16 | uint32(version>>32)&(endedBit-1)}
+	p := place{uint32(position), uint32(version), uint32(position>>32)<<16 | uint32(version>>32)&(changedBit-1)}
 	if ended {
 		p.high |= endedBit
 	}
@@ -48,16 +52,28 @@ func newPlace(position, version uint64, ended bool) place {
 }
 
 func (p place) at() uint64   { return uint64(p.high>>16)<<32 | uint64(p.position) }
-func (p place) last() uint64 { return uint64(p.high&(endedBit-1))<<32 | uint64(p.version) }
+func (p place) last() uint64 { return uint64(p.high&(changedBit-1))<<32 | uint64(p.version) }
 func (p place) ended() bool  { return p.high&endedBit != 0 }
+
+func (p place) changed() bool { return p.high&changedBit != 0 }
+
+// marked is the place as one of the changed, or not.
+func (p place) marked(changed bool) place {
+	if p.high &^= changedBit; changed {
+		p.high |= changedBit
+	}
+	return p
+}
 
 // A bucket is what a log keeps in memory of some of its instances: where they
 // are, and what has changed since the last checkpoint.
 type bucket struct {
-	places map[key]place
-	// changed are the instances with records since the checkpoint; for one that
-	// has ended, its last state.
-	changed map[string]*fsm.Snapshot
+	places places
+	// changed are the instances with records since the checkpoint, each once:
+	// their places are marked. The strings are those of the first records, which
+	// the runtime keeps too. ended has the last states of those that have ended.
+	changed []string
+	ended   map[string]*fsm.Snapshot
 	applied []fsm.AppliedEffect
 	chosen  []fsm.ChosenTargets
 	// open are the records with effects that are not done.
@@ -87,38 +103,44 @@ func newIndex() *index {
 }
 
 func (x *index) key(id string) key {
-	a, b := maphash.String(x.seeds[0], id), maphash.String(x.seeds[1], id)
-	return key{uint32(a), uint32(a >> 32), uint32(b)}
+	return newKey(maphash.String(x.seeds[0], id), maphash.String(x.seeds[1], id))
+}
+
+func (x *index) keyOf(id []byte) key {
+	return newKey(maphash.Bytes(x.seeds[0], id), maphash.Bytes(x.seeds[1], id))
+}
+
+func newKey(a, b uint64) key {
+	return key{uint32(a), uint32(a >> 32), uint32(b) | 1} // never the zero key
 }
 
 func (x *index) get(id string) (place, bool) {
-	p, ok := x.parts[bucketOf(id)].places[x.key(id)]
-	return p, ok
+	return x.parts[bucketOf(id)].places.get(x.key(id))
 }
 
 func (x *index) bucket(id string) *bucket { return &x.parts[bucketOf(id)] }
 
-func (b *bucket) set(k key, p place) {
-	if b.places == nil {
-		b.places = map[key]place{}
-	}
-	b.places[k] = p
-}
-
-func (x *index) remove(id string) { delete(x.parts[bucketOf(id)].places, x.key(id)) }
+func (x *index) remove(id string) { x.parts[bucketOf(id)].places.remove(x.key(id)) }
 
 // add takes in a record that is stored at a position. b and k are the bucket and
 // the key of its instance.
 func (x *index) add(b *bucket, k key, r *fsm.Record, position uint64) {
 	ended := r.Status != fsm.StatusActive
-	b.set(k, newPlace(position, r.Version, ended))
-	if b.changed == nil {
-		b.changed = map[string]*fsm.Snapshot{}
+	p := b.places.at(k)
+	if !p.changed() {
+		b.changed = append(b.changed, r.Instance)
 	}
-	if ended {
-		b.changed[r.Instance] = lastState(r)
-	} else {
-		b.changed[r.Instance] = nil
+	*p = newPlace(position, r.Version, ended).marked(true)
+	if r.Encoded != nil && b.ended == nil {
+		return // a plain one
+	}
+	switch {
+	case ended && b.ended == nil:
+		b.ended = map[string]*fsm.Snapshot{r.Instance: lastState(r)}
+	case ended:
+		b.ended[r.Instance] = lastState(r)
+	case b.ended != nil:
+		delete(b.ended, r.Instance) // its id is used again
 	}
 	if r.Remote != nil {
 		b.applied = append(b.applied, fsm.AppliedEffect{Effect: *r.Remote, Instance: r.Instance})

@@ -59,7 +59,7 @@ func Info(ctx context.Context, s *Store) (StoreInfo, error) {
 		return StoreInfo{}, fmt.Errorf("store info: %w", err)
 	}
 	out := StoreInfo{Bytes: stream.State.Bytes, CheckpointBytes: snaps.State.Bytes, First: stream.State.FirstSeq, Last: stream.State.LastSeq}
-	names, err := l.names(ctx)
+	names, err := l.everMade(ctx)
 	if err != nil {
 		return out, fmt.Errorf("store info: %w", err)
 	}
@@ -88,7 +88,7 @@ func (s *Store) logInfo(ctx context.Context, name string) (LogInfo, error) {
 	}
 	i := LogInfo{Name: name, ID: l.id, Claim: l.claim, Position: l.at.position, Frames: l.at.frame, Records: l.at.records}
 	for k := range l.index.parts {
-		for _, p := range l.index.parts[k].places {
+		for _, p := range l.index.parts[k].places.all() {
 			if p.ended() {
 				i.Ended++
 			} else {
@@ -128,7 +128,7 @@ type Verification struct {
 // what is wrong with the store is in Problems.
 func Verify(ctx context.Context, s *Store) (Verification, error) {
 	var v Verification
-	names, err := s.link.names(ctx)
+	names, err := s.link.everMade(ctx)
 	if err != nil {
 		return v, fmt.Errorf("verify the store: %w", err)
 	}

@@ -57,27 +57,39 @@ func (l *leasedLog) readLease(ctx context.Context) (held lease, seen time.Time, 
 	return held, m.time, m.position, nil
 }
 
+// Claim takes the lease before the claim if frames come in between for long: who
+// writes finds out when it renews its lease, and stops. So a claim from far away
+// does not wait for a pause of who writes from nearby.
+func (l *leasedLog) Claim(ctx context.Context, by string) (fsm.Claim, error) {
+	return l.claimEnd(ctx, by, func(ctx context.Context, c fsm.Claim) error { return l.writeLease(ctx, lease{Claim: c}) })
+}
+
 // Renew says that this opener is alive. A lease of a later claim is not taken:
 // ErrFenced.
-func (l *leasedLog) Renew(ctx context.Context) error { return l.writeLease(ctx, false) }
+func (l *leasedLog) Renew(ctx context.Context) error { return l.ownLease(ctx, false) }
 
 // Release gives the lease up. One that is somebody else's is left alone.
 func (l *leasedLog) Release(ctx context.Context) error {
-	err := l.writeLease(ctx, true)
+	err := l.ownLease(ctx, true)
 	if errors.Is(err, fsm.ErrFenced) {
 		return nil
 	}
 	return err
 }
 
-func (l *leasedLog) writeLease(ctx context.Context, release bool) error {
+func (l *leasedLog) ownLease(ctx context.Context, release bool) error {
 	l.mu.RLock()
-	own, epoch, last := l.claim, l.epoch, l.claim
+	claim, epoch := l.claim, l.epoch
 	l.mu.RUnlock()
 	if epoch == 0 {
-		return l.fenced(last)
+		return l.fenced(claim)
 	}
-	body, err := json.Marshal(lease{own, release})
+	return l.writeLease(ctx, lease{claim, release})
+}
+
+// writeLease stores a lease unless there is one of a later claim.
+func (l *leasedLog) writeLease(ctx context.Context, own lease) error {
+	body, err := json.Marshal(own)
 	if err != nil {
 		return err
 	}
@@ -86,7 +98,7 @@ func (l *leasedLog) writeLease(ctx context.Context, release bool) error {
 		if err != nil {
 			return err
 		}
-		if held.Epoch > epoch {
+		if held.Epoch > own.Epoch {
 			return l.fenced(held.Claim)
 		}
 		_, err = l.link.put(ctx, formatted(subject(leaseSubjects, l.name), body), position)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/nats-io/nats.go"
@@ -28,8 +27,9 @@ type log struct {
 	// write is held by whoever moves the position: Restore, Claim, Append. It is
 	// taken before mu.
 	write   sync.Mutex
-	pending *attempt // a frame that may be stored; guarded by write
-	encoded encoder  // guarded by write
+	pending *attempt                           // a frame that may be stored; guarded by write
+	encoded encoder                            // guarded by write
+	waiting atomic.Pointer[context.CancelFunc] // of the answer that is owed
 
 	mu       sync.RWMutex // guards all below; never held while waiting for the server
 	index    *index
@@ -37,6 +37,7 @@ type log struct {
 	at       mark // up to here all is read or was written
 	epoch    uint64
 	claim    fsm.Claim // the last one read or made
+	claimed  uint64    // position of the own claim: nothing is appended before it is read up to there
 	closed   bool
 
 	read, toRead atomic.Uint64 // records of a restore, for Progress
@@ -47,7 +48,10 @@ type log struct {
 	running     sync.WaitGroup
 }
 
-var _ fsm.Checkpointer = (*log)(nil)
+var (
+	_ fsm.Checkpointer = (*log)(nil)
+	_ fsm.Encoder      = (*log)(nil)
+)
 
 func openLog(ctx context.Context, s *Store, name string) (*log, error) {
 	l := &log{
@@ -127,7 +131,13 @@ func (l *log) identity(ctx context.Context, last *frame) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, err := l.link.put(ctx, &nats.Msg{Subject: subject, Data: body}, 0); err != nil && !errors.Is(err, errMoved) {
+		switch _, err := l.link.put(ctx, &nats.Msg{Subject: subject, Data: body}, 0); {
+		case err == nil, errors.Is(err, errMoved):
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			// The server takes nothing for a stream with a file that it
+			// cannot make sense of, and says nothing either.
+			return "", &DamageError{Name: l.name, Problem: "the stream of its checkpoints takes no messages", Err: err}
+		default:
 			return "", fmt.Errorf("id of the log: %w", err)
 		}
 	}
@@ -138,6 +148,12 @@ func (l *log) LastClaim() fsm.Claim { return l.opened }
 
 // Waits is true: an append takes a sync of the disk.
 func (l *log) Waits() bool { return true }
+
+// Borrows is true: of a plain record its bytes and its place are kept.
+func (l *log) Borrows() bool { return true }
+
+// Encode appends a record as frames have it, but for its links.
+func (l *log) Encode(b []byte, r *fsm.Record) []byte { return appendRecord(b, r, links{}) }
 
 // Progress returns how many records a restore has read, and of how many.
 func (l *log) Progress() (done, total uint64) { return l.read.Load(), l.toRead.Load() }
@@ -167,44 +183,6 @@ func (l *log) usable(ctx context.Context) error {
 		return ErrClosed
 	}
 	return context.Cause(ctx)
-}
-
-// Claim stores an empty frame under the next epoch: the next frame of who wrote
-// before is refused then.
-func (l *log) Claim(ctx context.Context, by string) (fsm.Claim, error) {
-	l.write.Lock()
-	defer l.write.Unlock()
-	if err := l.usable(ctx); err != nil {
-		return fsm.Claim{}, err
-	}
-	if err := l.store.room(0); err != nil {
-		return fsm.Claim{}, err
-	}
-	now := time.Now().UnixMilli()
-	c := fsm.Claim{Epoch: max(l.claim.Epoch+1, uint64(max(now, 0))), By: by, At: now}
-	a := &attempt{frameHeader: l.header(c, 0)}
-	moved := &fsm.Error{Code: fsm.CodeConflict, Detail: "the log has moved on: read on, then claim again"}
-	position, err := l.publish(ctx, a)
-	switch {
-	case err == nil:
-	case errors.Is(err, errMoved):
-		return fsm.Claim{}, moved
-	case errors.Is(err, errUnsent):
-		return fsm.Claim{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	default:
-		// It may be stored: then it is the last frame.
-		last, lastErr := l.link.last(ctx, logStream, l.subject)
-		if lastErr != nil || !a.is(last) {
-			return fsm.Claim{}, errors.Join(fmt.Errorf("claim the log of %q: %w", l.name, err), lastErr)
-		}
-		position = last.position
-	}
-	l.mu.Lock()
-	l.at = mark{position, a.number, a.records}
-	l.claim, l.epoch, l.pending = c, c.Epoch, nil
-	l.mu.Unlock()
-	l.checkpoints.acknowledge(ctx)
-	return c, nil
 }
 
 // header is that of the next frame. It is called with l.write held.

@@ -26,6 +26,11 @@ type Options struct {
 	CheckpointRecords int
 	// CheckpointRate bounds the checkpoints of buckets a second. Defaults to 50.
 	CheckpointRate int
+	// Look opens a store that is there, to look into it with Info and Verify: if
+	// there is none that is an ErrNoStore, and none is made. Of a folder it is a
+	// copy that is opened, in the folder for temporary files: nothing in the
+	// folder changes, and what is written to the store is lost.
+	Look bool
 	// Timeout bounds the wait for the answer to one commit. Defaults to 10 s.
 	Timeout time.Duration
 	// Replicas of the streams, if they are made by this call. Defaults to 1.
@@ -39,6 +44,7 @@ type Options struct {
 	Logger *slog.Logger
 
 	freeSpace func(dir string) (uint64, bool) // for tests
+	partSize  int                             // of a checkpoint's parts, in bytes, for tests
 }
 
 // A Sync says when what is acknowledged is on disk.
@@ -74,6 +80,17 @@ func SyncEvery(interval time.Duration) Sync {
 	return Sync{syncInterval, interval}
 }
 
+// String is what a user would write for it: always, none, or an interval.
+func (s Sync) String() string {
+	switch s.mode {
+	case syncInterval:
+		return "every " + s.every.String()
+	case syncNone:
+		return "none"
+	}
+	return "always"
+}
+
 func (o Options) withDefaults() Options {
 	o.Reserve = cmp.Or(o.Reserve, 64<<20)
 	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, 2*time.Minute)
@@ -84,6 +101,7 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.partSize = cmp.Or(o.partSize, maxPart)
 	if o.freeSpace == nil {
 		o.freeSpace = freeSpace
 	}

@@ -59,8 +59,10 @@ func TestPropertyRestoreEqualsReplay(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
+		// With small parts a checkpoint has several.
+		size := rapid.SampledFrom([]int{maxPart, 40}).Draw(rt, "size of parts")
 		open := func() *Store {
-			s, err := OpenFolder(t.Context(), dir, Options{Sync: SyncNone, Reserve: -1, CheckpointEvery: time.Hour})
+			s, err := OpenFolder(t.Context(), dir, Options{Sync: SyncNone, Reserve: -1, CheckpointEvery: time.Hour, partSize: size})
 			if err != nil {
 				rt.Fatal(err)
 			}

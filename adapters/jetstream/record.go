@@ -8,7 +8,8 @@ import (
 )
 
 // The fields of a stored record. Those that decide whether the rest is needed
-// come first.
+// come first, and the links last: they are known last. (Before, recPrevious was in
+// the order of its number.)
 const (
 	recInstance   protowire.Number = 1
 	recVersion    protowire.Number = 2
@@ -52,6 +53,9 @@ type links struct {
 
 // appendRecord writes a record. Equal records give equal bytes.
 func appendRecord(b []byte, r *fsm.Record, l links) []byte {
+	if r.Encoded != nil {
+		return appendLinks(append(b, r.Encoded...), l)
+	}
 	b = putText(b, recInstance, r.Instance)
 	b = putUint(b, recVersion, r.Version)
 	if r.Effect != nil {
@@ -60,7 +64,6 @@ func appendRecord(b []byte, r *fsm.Record, l links) []byte {
 	if r.Remote != nil {
 		b = putRemote(b, recRemote, *r.Remote)
 	}
-	b = putUint(b, recPrevious, l.previous)
 	b = putText(b, recKind, string(r.Kind))
 	b = putText(b, recComponent, r.Component)
 	b = putText(b, recMachine, r.Machine)
@@ -95,6 +98,12 @@ func appendRecord(b []byte, r *fsm.Record, l links) []byte {
 		b, at = begin(b, recSnapshot)
 		b = end(appendSnapshot(b, r.Snapshot), at)
 	}
+	return appendLinks(b, l)
+}
+
+// appendLinks ends a record.
+func appendLinks(b []byte, l links) []byte {
+	b = putUint(b, recPrevious, l.previous)
 	if len(l.earlier) > 0 {
 		var at int
 		b, at = begin(b, recEarlier)
@@ -108,6 +117,8 @@ type head struct {
 	instance []byte // part of the frame
 	version  uint64
 	effect   *fsm.EffectID
+	bucket   int // these two: only of a restore
+	key      key
 }
 
 func (d *decoder) head(b []byte) (head, error) {
@@ -160,7 +171,9 @@ func (d *decoder) record(b []byte) (*fsm.Record, links, error) {
 		case recEventType:
 			r.Event.Type = d.name(f.b)
 		case recPayload:
-			r.Event.Payload, err = d.data(f.b)
+			if !d.replay {
+				r.Event.Payload, err = d.data(f.b)
+			}
 		case recEventTime:
 			r.Event.Time = f.int()
 		case recBefore:

@@ -47,9 +47,16 @@ type restoring struct {
 	index *index
 	base  [buckets]mark // up to which the checkpoint of the bucket covers the log
 	lost  []int         // buckets whose checkpoint is missing
+	saved [buckets]restoredBlob
+}
+
+// A restoredBlob is what of a bucket's checkpoint is looked at after all of them
+// are read: the bucket may come again meanwhile, as whoever writes the log goes
+// on, and then only the newer one counts.
+type restoredBlob struct {
 	open  []savedRecord
-	also  []fsm.Restored // applied, chosen
-	ahead map[string]uint64
+	also  []fsm.Restored    // applied, chosen
+	ahead map[string]uint64 // instances at versions that are not in the log yet
 }
 
 func (r *restoring) fail(err error) { r.yield(fsm.Restored{}, err) }
@@ -59,8 +66,7 @@ func (r *restoring) give(x fsm.Restored) bool { return r.yield(x, nil) }
 
 func (r *restoring) first() {
 	l := r.log
-	r.index, r.ahead = newIndex(), map[string]uint64{}
-	ok, err := r.checkpoints()
+	ok, err := r.covered()
 	if err != nil {
 		r.fail(err)
 		return
@@ -71,7 +77,7 @@ func (r *restoring) first() {
 	low := r.lowest()
 	l.read.Store(0)
 	l.toRead.Store(r.last.records - min(low.records, r.last.records))
-	ok, err = r.records(scan{after: low, known: true, to: r.last.position, want: r.wanted}, func(f func()) { f() })
+	ok, err = r.records(scan{after: low, known: true, to: r.last.position, want: r.wanted, replay: true}, func(f func()) { f() })
 	if err == nil && ok {
 		err = r.checkAhead()
 	}
@@ -99,7 +105,7 @@ func (r *restoring) readOn() {
 		f()
 		l.mu.Unlock()
 	}
-	ok, err := r.records(scan{after: l.at, known: true, to: r.last.position}, locked)
+	ok, err := r.records(scan{after: l.at, known: true, to: r.last.position, want: r.wanted, replay: true}, locked)
 	if err != nil {
 		r.fail(r.purged(err))
 		return
@@ -135,6 +141,25 @@ func (r *restoring) explained(err error) error {
 		damage.Problem += fmt.Sprintf("; they are needed since the checkpoints of %d of %d buckets are missing or old (%d first)", len(r.lost), buckets, r.lost[0])
 	}
 	return err
+}
+
+// covered reads the checkpoints until the log holds all that they do not cover:
+// whoever writes it may drop its beginning meanwhile, after newer checkpoints.
+func (r *restoring) covered() (ok bool, err error) {
+	for range 5 {
+		r.index, r.lost, r.base, r.saved = newIndex(), nil, [buckets]mark{}, [buckets]restoredBlob{}
+		if ok, err = r.checkpoints(); err != nil || !ok {
+			return false, err
+		}
+		info, err := r.log.link.log.Info(r.ctx)
+		if err != nil {
+			return false, err
+		}
+		if info.State.FirstSeq <= r.lowest().position+1 || len(r.lost) > 0 {
+			break
+		}
+	}
+	return true, nil
 }
 
 // An unpacked is a blob with its snapshots, as a worker has decoded it.
@@ -177,12 +202,32 @@ func (r *restoring) checkpoints() (ok bool, err error) {
 		return false, err
 	}
 	for i := range c.saved {
+		if c.saved[i].blob > r.index.parts[i].saved.blob {
+			if ok, err := r.again(c, i); err != nil || !ok {
+				return false, err
+			}
+		}
 		r.base[i] = r.index.parts[i].saved.upTo
 		if c.saved[i].blob > r.index.parts[i].saved.blob {
 			r.lost = append(r.lost, i)
 		}
 	}
 	return true, nil
+}
+
+// again looks for a checkpoint that did not come: it may have moved to the end of
+// its stream, behind the last one that was read.
+func (r *restoring) again(c *cover, bucket int) (ok bool, err error) {
+	d := newDecoder()
+	b, err := r.log.load(r.ctx, d, bucket)
+	if err != nil || b.blob == nil {
+		return true, err
+	}
+	u := unpacked{blob: b.blob}
+	if err := u.decode(d); err != nil {
+		return false, err
+	}
+	return r.takeBlob(c, u), nil
 }
 
 // blobs decodes all blobs of the log on all processors.
@@ -200,6 +245,9 @@ func (l *log) blobs(ctx context.Context, wg *sync.WaitGroup) <-chan unpacked {
 			var p part
 			if err == nil {
 				p, err = l.parsePart(m)
+			}
+			if errors.Is(err, errStuck) {
+				err = &DamageError{Name: l.name, Problem: "a checkpoint cannot be read", Err: err}
 			}
 			if err != nil {
 				if ctx.Err() == nil {
@@ -250,17 +298,21 @@ func (l *log) unpack(ctx context.Context, d *decoder, p part) (u unpacked) {
 			return u
 		}
 	}
+	u.err = u.decode(d)
+	return u
+}
+
+func (u *unpacked) decode(d *decoder) error {
 	for _, list := range [][]savedInstance{u.blob.live, u.blob.ended} {
 		for i := range list {
 			s, err := d.snapshot(list[i].snap)
 			if err != nil {
-				u.err = err
-				return u
+				return err
 			}
 			u.snaps = append(u.snaps, s)
 		}
 	}
-	return u
+	return nil
 }
 
 func (r *restoring) takeBlob(c *cover, u unpacked) bool {
@@ -272,7 +324,9 @@ func (r *restoring) takeBlob(c *cover, u unpacked) bool {
 	default: // newer than the cover; or older, which is found out afterwards
 		b.saved = saved{blob: u.blob.asOf.position, upTo: u.blob.asOf, oldest: 1}
 	}
-	b.places = make(map[key]place, len(u.snaps))
+	b.places.expect(len(u.snaps))
+	of := &r.saved[i]
+	*of = restoredBlob{open: u.blob.open}
 	for n, s := range u.snaps {
 		var p place
 		if n < len(u.blob.live) {
@@ -280,43 +334,56 @@ func (r *restoring) takeBlob(c *cover, u unpacked) bool {
 		} else {
 			p = u.blob.ended[n-len(u.blob.live)].place
 		}
-		b.places[r.index.key(s.Instance)] = p
+		b.places.set(r.index.key(s.Instance), p)
 		if s.Version > p.last() {
-			r.ahead[s.Instance] = s.Version
+			if of.ahead == nil {
+				of.ahead = map[string]uint64{}
+			}
+			of.ahead[s.Instance] = s.Version
 		}
 		if !r.give(fsm.Restored{Snapshot: s}) {
 			return false
 		}
 	}
-	r.open = append(r.open, u.blob.open...)
 	for k := range u.blob.applied {
-		r.also = append(r.also, fsm.Restored{Applied: &u.blob.applied[k]})
+		of.also = append(of.also, fsm.Restored{Applied: &u.blob.applied[k]})
 	}
 	for k := range u.blob.chosen {
-		r.also = append(r.also, fsm.Restored{Chosen: &u.blob.chosen[k]})
+		of.also = append(of.also, fsm.Restored{Chosen: &u.blob.chosen[k]})
 	}
 	return true
 }
 
 // giveOpen yields what the checkpoints say of effects.
 func (r *restoring) giveOpen() bool {
-	for _, s := range r.open {
-		o := &openRecord{rec: s.rec, position: s.position, left: effectCount(s.rec), done: map[fsm.EffectID]bool{}}
-		b := &r.index.parts[bucketOf(s.rec.Instance)]
-		b.addOpen(o)
-		if !r.give(fsm.Restored{Record: s.rec}) {
-			return false
-		}
-		for i := range s.done {
-			o.done[s.done[i]] = true
-			o.left--
-			if !r.give(fsm.Restored{Done: &s.done[i]}) {
+	for i := range r.saved {
+		for k := range r.saved[i].open {
+			if !r.giveRecord(&r.index.parts[i], &r.saved[i].open[k]) {
 				return false
 			}
 		}
 	}
-	for _, x := range r.also {
-		if !r.give(x) {
+	for i := range r.saved {
+		for _, x := range r.saved[i].also {
+			if !r.give(x) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// giveRecord yields a record with open effects, and which of them are done.
+func (r *restoring) giveRecord(b *bucket, s *savedRecord) bool {
+	o := &openRecord{rec: s.rec, position: s.position, left: effectCount(s.rec), done: map[fsm.EffectID]bool{}}
+	b.addOpen(o)
+	if !r.give(fsm.Restored{Record: s.rec}) {
+		return false
+	}
+	for i := range s.done {
+		o.done[s.done[i]] = true
+		o.left--
+		if !r.give(fsm.Restored{Done: &s.done[i]}) {
 			return false
 		}
 	}
@@ -333,8 +400,16 @@ func (r *restoring) lowest() mark {
 	return low
 }
 
+// wanted reports whether the checkpoint of a record's instance does not cover
+// it. Besides, the goroutines that decode do what the one that takes in the
+// records needs.
 func (r *restoring) wanted(position uint64, h *head) bool {
-	return position > r.base[bucketOf(h.instance)].position
+	h.bucket = bucketOf(h.instance)
+	if position <= r.base[h.bucket].position {
+		return false
+	}
+	h.key = r.index.keyOf(h.instance)
+	return true
 }
 
 // later reports whether the checkpoint of an instance's bucket is older than a
@@ -347,16 +422,17 @@ func (r *restoring) later(position uint64, instance string) bool {
 // index are made by locked.
 func (r *restoring) records(s scan, locked func(func())) (ok bool, err error) {
 	l := r.log
+	var out []fsm.Restored
 	for f, err := range l.frames(r.ctx, s) {
 		if err != nil {
 			return false, err
 		}
-		var out []fsm.Restored
-		locked(func() { out, err = r.frame(f) })
+		locked(func() { out, err = r.frame(out[:0], f) })
 		if err != nil {
 			return false, err
 		}
 		l.read.Add(uint64(len(f.entries)))
+		f.release()
 		for _, x := range out {
 			if !r.give(x) {
 				return false, nil
@@ -366,8 +442,8 @@ func (r *restoring) records(s scan, locked func(func())) (ok bool, err error) {
 	return true, nil
 }
 
-func (r *restoring) frame(f *frame) ([]fsm.Restored, error) {
-	out := make([]fsm.Restored, 0, len(f.entries)+len(f.done)+len(f.chosen))
+// frame takes a frame into the index, and appends what it says to out.
+func (r *restoring) frame(out []fsm.Restored, f *frame) ([]fsm.Restored, error) {
 	for i := range f.entries {
 		e := &f.entries[i]
 		if e.rec == nil {
@@ -377,8 +453,8 @@ func (r *restoring) frame(f *frame) ([]fsm.Restored, error) {
 			}
 			continue
 		}
-		b, k := r.index.bucket(e.rec.Instance), r.index.key(e.rec.Instance)
-		p := b.places[k]
+		b, k := &r.index.parts[e.bucket], e.key
+		p, _ := b.places.get(k)
 		switch {
 		case e.rec.Version == p.last()+1, e.rec.Version == 1 && p.ended() && p.at() < f.position:
 			// The second: the id was used again, after retention had dropped
@@ -411,11 +487,13 @@ func (r *restoring) frame(f *frame) ([]fsm.Restored, error) {
 // not have: its end is missing.
 func (r *restoring) checkAhead() error {
 	e := &DamageError{Name: r.log.name, First: r.last.position + 1, FirstFrame: r.last.number + 1, Problem: "checkpoints know of later records than the log"}
-	for id, version := range r.ahead {
-		if p, _ := r.index.get(id); p.last() < version {
-			e.Records += version - p.last()
-			if len(e.Instances) < 10 {
-				e.Instances = append(e.Instances, id)
+	for i := range r.saved {
+		for id, version := range r.saved[i].ahead {
+			if p, _ := r.index.get(id); p.last() < version {
+				e.Records += version - p.last()
+				if len(e.Instances) < 10 {
+					e.Instances = append(e.Instances, id)
+				}
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,11 +22,8 @@ func (l *log) Retain(ctx context.Context, cut func(component, machine string) fs
 	if err := l.usable(ctx); err != nil {
 		return err
 	}
-	l.mu.RLock()
-	writes, claim := l.epoch != 0, l.claim
-	l.mu.RUnlock()
-	if !writes {
-		return l.fenced(claim)
+	if err := l.stillOurs(ctx); err != nil {
+		return err
 	}
 	c := &l.checkpoints
 	if c.source == nil {
@@ -46,7 +44,29 @@ func (l *log) Retain(ctx context.Context, cut func(component, machine string) fs
 	if err != nil {
 		return err
 	}
+	if err := l.stillOurs(ctx); err != nil {
+		return err
+	}
 	return l.link.purge(ctx)
+}
+
+// stillOurs fails with fsm.ErrFenced if somebody else has claimed the log: who
+// does not append does not notice, and may keep less than the other one is to.
+func (l *log) stillOurs(ctx context.Context) error {
+	l.mu.RLock()
+	writes, own := l.epoch != 0, l.claim
+	l.mu.RUnlock()
+	if !writes {
+		return l.fenced(own)
+	}
+	last, err := l.lastFrame(ctx)
+	if err != nil {
+		return err
+	}
+	if last.claim != own {
+		return l.fenced(last.claim)
+	}
+	return nil
 }
 
 func memo(cut func(component, machine string) fsm.Cut) func(component, machine string) fsm.Cut {
@@ -70,10 +90,7 @@ func (c *checkpointer) dropEnded(ctx context.Context, cut func(component, machin
 	for i := range buckets {
 		c.log.mu.RLock()
 		b := &c.log.index.parts[i]
-		may := b.saved.oldest != 0
-		for _, s := range b.changed {
-			may = may || s != nil
-		}
+		may := b.saved.oldest != 0 || len(b.ended) > 0
 		c.log.mu.RUnlock()
 		if !may {
 			continue
@@ -92,8 +109,8 @@ func (c *checkpointer) dropEnded(ctx context.Context, cut func(component, machin
 func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snapshot) bool) error {
 	any := false
 	c.log.mu.RLock()
-	for _, s := range c.log.index.parts[i].changed {
-		any = any || s != nil && old(s)
+	for _, s := range c.log.index.parts[i].ended {
+		any = any || old(s)
 	}
 	c.log.mu.RUnlock()
 	if !any {
@@ -118,7 +135,8 @@ func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snap
 }
 
 // oldestKept returns the position of the first frame that holds a record that is
-// not too old, as far as checkpoints reach and no effect is open.
+// not too old, as far as checkpoints reach and no effect is open. Whose a record is
+// does not count: what is dropped is too old for live instances and for ended ones.
 func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machine string) fsm.Cut) (uint64, error) {
 	l := c.log
 	limit := uint64(math.MaxUint64)
@@ -140,7 +158,8 @@ func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machi
 		}
 		for i := range f.entries {
 			r := f.entries[i].rec
-			if of := cut(r.Component, r.Machine).Records; of.IsZero() || !time.UnixMilli(r.Time).Before(of) {
+			of, at := cut(r.Component, r.Machine), time.UnixMilli(r.Time)
+			if of.Records.IsZero() || of.Ended.IsZero() || !at.Before(of.Records) || !at.Before(of.Ended) {
 				return f.position, nil
 			}
 		}
@@ -222,13 +241,33 @@ func (l *link) neededBy(ctx context.Context, name string) (uint64, error) {
 
 // names returns the names of all logs.
 func (l *link) names(ctx context.Context) ([]string, error) {
-	info, err := l.log.Info(ctx, jetstream.WithSubjectFilter(logSubjects+"*"))
+	return namesOf(ctx, l.log, logSubjects)
+}
+
+// everMade are the names of all logs that were ever opened, also of those that have
+// lost all they had.
+func (l *link) everMade(ctx context.Context) ([]string, error) {
+	names, err := l.names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	made, err := namesOf(ctx, l.snap, metaSubjects)
+	if err != nil {
+		return nil, err
+	}
+	names = append(names, made...)
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func namesOf(ctx context.Context, s jetstream.Stream, prefix string) ([]string, error) {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(prefix+"*"))
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for s := range info.State.Subjects {
-		if name, ok := mesh.TokenName(strings.TrimPrefix(s, logSubjects)); ok {
+		if name, ok := mesh.TokenName(strings.TrimPrefix(s, prefix)); ok {
 			out = append(out, name)
 		}
 	}

@@ -43,6 +43,11 @@ func (l *link) messages(ctx context.Context, stream, filter string, from, to uin
 				if cause := context.Cause(ctx); cause != nil {
 					err = cause
 				} else if errors.Is(err, nats.ErrTimeout) {
+					// What it had when the last message was read may have been
+					// dropped since, by who writes there.
+					if i, e := c.Info(ctx); e == nil && i.NumPending == 0 {
+						return
+					}
 					err = errStuck
 				}
 				yield(nil, fmt.Errorf("read %s: %w", stream, err))
@@ -72,6 +77,11 @@ type scan struct {
 	// want says of which records more than the head is needed; nil: of all. It
 	// is called by several goroutines.
 	want func(position uint64, h *head) bool
+	// mentions, if there is one, leaves out all records in which this id does not
+	// occur.
+	mentions string
+	// replay leaves the payloads of events out.
+	replay bool
 }
 
 // frames yields the frames, decoded by all processors. It fails with a
@@ -95,8 +105,13 @@ func (l *log) frames(ctx context.Context, s scan) iter.Seq2[*frame, error] {
 		for range runtime.GOMAXPROCS(0) {
 			wg.Go(func() {
 				d := newDecoder()
+				d.replay = s.replay
 				for f := range work {
-					if f.err == nil {
+					switch {
+					case f.err != nil:
+					case s.mentions != "":
+						f.err = f.mentions(d, []byte(s.mentions))
+					default:
 						f.err = f.decode(d, s.want)
 					}
 					close(f.ready)
@@ -159,6 +174,11 @@ func (l *log) fetch(ctx context.Context, s scan, queue, work chan<- *frame) {
 func (l *log) follows(s scan, last mark, f *frame) error {
 	format, damage := (*FormatError)(nil), (*DamageError)(nil)
 	switch {
+	case errors.Is(f.err, errStuck):
+		return &DamageError{
+			Name: l.name, First: last.position + 1, Last: s.to, FirstFrame: last.frame + 1,
+			Problem: "frames in between cannot be read", Err: f.err,
+		}
 	case f.err != nil && (f.position == 0 || errors.As(f.err, &format)):
 		return f.err
 	case errors.As(f.err, &damage):

@@ -13,12 +13,19 @@ import (
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/fsm/fsmtest"
 	"github.com/fsmesh/fsmesh/internal/natsserver"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 )
 
 // shared returns a JetStream that several stores may reach.
 func shared(t *testing.T) natsjs.JetStream {
+	t.Helper()
+	_, js := sharedServer(t)
+	return js
+}
+
+func sharedServer(t *testing.T) (*server.Server, natsjs.JetStream) {
 	t.Helper()
 	o := natsserver.Base(t.TempDir())
 	o.MaxPayload, o.SyncAlways = natsserver.StorePayload, false
@@ -27,6 +34,12 @@ func shared(t *testing.T) natsjs.JetStream {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { natsserver.End(s) })
+	return s, connected(t, s)
+}
+
+// connected is a connection of its own to a server's JetStream.
+func connected(t *testing.T, s nats.InProcessConnProvider) natsjs.JetStream {
+	t.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(s), nats.ReconnectBufSize(-1))
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +149,7 @@ func TestSecondWriterFencesTheFirst(t *testing.T) {
 	var mu sync.Mutex
 	acked, fenced := map[string]uint64{}, 0
 	enough := make(chan struct{})
+	var early error // of a send before there were enough
 	var wg sync.WaitGroup
 	for _, id := range ids {
 		wg.Go(func() {
@@ -149,6 +163,10 @@ func TestSecondWriterFencesTheFirst(t *testing.T) {
 				}
 				mu.Unlock()
 				if err != nil {
+					if id == ids[0] && n <= 20 {
+						early = err
+						close(enough)
+					}
 					return
 				}
 				if n == 20 && id == ids[0] {
@@ -158,6 +176,9 @@ func TestSecondWriterFencesTheFirst(t *testing.T) {
 		})
 	}
 	<-enough
+	if early != nil {
+		t.Fatalf("a send before anybody else was there: %v", early)
+	}
 	second := runtimeOn(t, storeOn(t, js))
 	wg.Wait()
 	if fenced != instances {

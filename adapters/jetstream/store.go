@@ -20,6 +20,7 @@ type Store struct {
 	folder  *folder      // nil unless the server is the store's own
 	conns   []*nats.Conn // the store's own
 	cold    chan struct{}
+	trim    *trimmer
 
 	mu     sync.Mutex // guards logs and closed
 	logs   map[*log]bool
@@ -34,6 +35,9 @@ var _ fsm.Store = (*Store)(nil)
 // bounds the opening only.
 func OpenFolder(ctx context.Context, dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
+	if o.Look {
+		return lookFolder(ctx, dir, o)
+	}
 	f, err := openFolder(ctx, dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
@@ -70,7 +74,12 @@ func (f *folder) connect(ctx context.Context, o Options) (s *Store, err error) {
 	if s, err = New(ctx, js[0], o); err != nil {
 		return nil, err
 	}
+	if err = f.made(); err != nil {
+		return nil, err
+	}
 	s.folder, s.conns = f, conns
+	f.gone = s.giveUp
+	f.done.Go(f.watch)
 	return s, nil
 }
 
@@ -88,11 +97,11 @@ func New(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error)
 	if reads == nil {
 		reads = js
 	}
-	l, err := newLink(ctx, js, reads, o.Replicas)
+	l, err := newLink(ctx, js, reads, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{options: o, link: l, cold: make(chan struct{}, coldWalks), logs: map[*log]bool{}}, nil
+	return &Store{options: o, link: l, cold: make(chan struct{}, coldWalks), trim: newTrimmer(), logs: map[*log]bool{}}, nil
 }
 
 // coldWalks bounds the histories that are read at a time: each cold one has the
@@ -135,6 +144,7 @@ func (s *Store) Close() error {
 	for l := range logs {
 		l.end()
 	}
+	s.trim.close()
 	closeAll(s.conns)
 	if s.folder == nil {
 		return nil
@@ -145,6 +155,26 @@ func (s *Store) Close() error {
 func closeAll(conns []*nats.Conn) {
 	for _, c := range conns {
 		c.Close()
+	}
+}
+
+// sound fails while what the server says may not be on the disk.
+func (s *Store) sound() error {
+	if s.folder == nil {
+		return nil
+	}
+	_, err := s.folder.sound()
+	return err
+}
+
+// giveUp ends the waits for answers that a server owes which is no more.
+func (s *Store) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.logs {
+		if cancel := l.waiting.Load(); cancel != nil {
+			(*cancel)()
+		}
 	}
 }
 

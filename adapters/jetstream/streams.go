@@ -72,11 +72,15 @@ type link struct {
 	idle           time.Duration    // how long a reading waits for the next message
 }
 
-func newLink(ctx context.Context, commits, reads jetstream.JetStream, replicas int) (*link, error) {
+func newLink(ctx context.Context, commits, reads jetstream.JetStream, o Options) (*link, error) {
 	l := &link{commits: commits, reads: reads, idle: 20 * time.Second}
-	for i, c := range configs(replicas) {
+	for i, c := range configs(o.Replicas) {
 		s, err := reads.Stream(ctx, c.Name)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
+		missing := errors.Is(err, jetstream.ErrStreamNotFound)
+		switch {
+		case missing && o.Look:
+			return nil, fmt.Errorf("%w: there is no stream %s", ErrNoStore, c.Name)
+		case missing:
 			s, err = reads.CreateStream(ctx, c)
 		}
 		if err == nil {

@@ -81,6 +81,7 @@ func appendValue(b []byte, v any) []byte {
 // share them. Used by one goroutine at a time.
 type decoder struct {
 	names  map[string]string
+	replay bool     // leave out what no replay needs: the payloads of events
 	keys   []string // scratch of data
 	values []any
 }

@@ -68,8 +68,10 @@ type fieldReader struct {
 
 func (r *fieldReader) next() bool {
 	for len(r.rest) > 0 && r.err == nil {
-		// The common tags are one byte.
-		num, typ, n := protowire.ConsumeTag(r.rest)
+		num, typ, n := protowire.Number(r.rest[0]>>3), protowire.Type(r.rest[0]&7), 1
+		if r.rest[0] >= 0x80 || num == 0 { // it is not one byte, or none at all
+			num, typ, n = protowire.ConsumeTag(r.rest)
+		}
 		if n < 0 {
 			r.err = errTruncated
 			return false
