@@ -1,0 +1,414 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
+)
+
+// retriesMost is how often a command is taken up at most.
+const retriesMost = 10
+
+// attemptsMost is how many commands are taken up more than once at a time.
+const attemptsMost = 10_000
+
+// command has a command from the broker done by the runtime of the mesh that it
+// is for. One for a runtime that is on the broker itself is none of ours.
+func (s *session) command(k Kind, b *Body, m *Message) {
+	if s.c.DryRun != nil {
+		m.Done(nil)
+		return
+	}
+	if !s.c.Faults.NoGuard {
+		// So that it is applied once also if it is delivered or tried again. One that
+		// has no id is known by this only here.
+		if b.ID == "" {
+			b.ID, b.nameless = newID(), true
+		}
+		if b.Event != nil && b.Event.ID == "" {
+			b.Event.ID = b.ID
+		}
+	}
+	if !s.commands.wait(s.ctx, len(m.Body)) {
+		m.Done(errStopped)
+		return
+	}
+	done := m.Done
+	m.Done = func(err error) {
+		s.commands.give(len(m.Body))
+		done(err)
+	}
+	s.do(k, b, m)
+}
+
+// do has a command done, after those before it for the same instance.
+func (s *session) do(k Kind, b *Body, m *Message) {
+	lane := b.Instance
+	switch k {
+	case CreateInstance:
+		lane = b.ID + b.EventID
+	case CrossEvent:
+		lane = b.SourceInstance
+	}
+	do := map[Kind]func(*Body, *Message) (*mesh.Outcome, error){
+		TriggerEvent: s.trigger, ExternalCommand: s.trigger, CreateInstance: s.create, CrossEvent: s.cross, ExternalBroadcast: s.broadcast,
+		ComponentBroadcast: s.componentBroadcast,
+	}[k]
+	s.inLane(lane, func() {
+		out, err := do(b, m)
+		s.finish(k, m, b, out, err)
+	})
+}
+
+// errNotOurs says that a command is for somebody else on the broker.
+var errNotOurs = errors.New("not for a runtime of this mesh")
+
+// errNobodyHosts says that a creation came on the queue that is shared for it, and
+// that the runtime for which this bridge listens there is gone.
+var errNobodyHosts = errors.New("no runtime of this mesh hosts the component now")
+
+// unhostedPause is how long a creation stays with a bridge that has no runtime for
+// it before it is given back.
+const unhostedPause = 200 * time.Millisecond
+
+// finish counts and answers what became of a command.
+func (s *session) finish(k Kind, m *Message, b *Body, out *mesh.Outcome, err error) {
+	if !passing(err) || errors.Is(err, errNotOurs) || errors.Is(err, errNobodyHosts) {
+		s.mu.Lock()
+		delete(s.attempts, b.ID)
+		s.mu.Unlock()
+	}
+	switch {
+	case errors.Is(err, errNobodyHosts):
+		// It waits on the broker for a runtime, of this mesh or of another who
+		// listens.
+		s.guard.forget(b.ID)
+		time.AfterFunc(unhostedPause, func() { m.Done(err) })
+		return
+	case errors.Is(err, errNotOurs):
+		s.b.counts.add(countNotOurs, 1)
+		m.Done(nil)
+		return
+	case err == nil:
+		s.b.counts.add(countCommands, 1)
+	case !passing(err):
+		s.b.counts.add(countRefused, 1)
+		s.b.counts.drop(m.Channel, err.Error())
+	default:
+		s.retry(k, m, b, err)
+		return
+	}
+	s.respond(b, out, err)
+	m.Done(nil)
+}
+
+// giveUp counts, answers and buries a command that the mesh has not taken.
+func (s *session) giveUp(m *Message, b *Body, err error, reason string) {
+	s.b.counts.add(countRefused, 1)
+	s.b.counts.drop(m.Channel, reason)
+	s.respond(b, nil, err)
+	m.Done(&PoisonError{reason})
+}
+
+// retry gives a command back that the mesh has not taken; after ten times it is
+// poison. Where the broker cannot give it again, or it would not be known again, as
+// it has no id, it is kept here meanwhile.
+func (s *session) retry(k Kind, m *Message, b *Body, err error) {
+	s.mu.Lock()
+	s.attempts[b.ID]++
+	n, crowded := s.attempts[b.ID], len(s.attempts) > attemptsMost
+	if n >= retriesMost || crowded {
+		delete(s.attempts, b.ID)
+	}
+	s.mu.Unlock()
+	switch {
+	case n >= retriesMost:
+		s.giveUp(m, b, err, fmt.Sprintf("given up after %d tries: %v", n, err))
+		return
+	case crowded:
+		s.giveUp(m, b, err, fmt.Sprintf("not tried again, as more than %d others are: %v", attemptsMost, err))
+		return
+	}
+	given := s.broker.Guarantees().Redelivered && !b.nameless
+	if given {
+		s.guard.forget(b.ID)
+	}
+	s.wg.Go(func() {
+		if pause(s.ctx, 200*time.Millisecond) && !given {
+			s.do(k, b, m)
+			return
+		}
+		m.Done(err)
+	})
+}
+
+// respond answers who asked for an answer.
+func (s *session) respond(b *Body, out *mesh.Outcome, err error) {
+	if b.CorrelationID == "" {
+		return
+	}
+	ok := err == nil
+	r := &Body{CorrelationID: b.CorrelationID, OK: &ok, Instance: b.Instance, Traceparent: b.Traceparent}
+	if out != nil {
+		r.RuntimeID, r.Component, r.Version, r.State = out.RuntimeID, out.Component, out.Version, out.State
+		if out.Instance != "" {
+			r.Instance = out.Instance
+		}
+		if out.Seq != 0 {
+			seq := out.Seq
+			r.Seq = &seq
+		}
+	}
+	if err != nil {
+		r.Code, r.Message = string(fsm.ErrorCode(err)), err.Error()
+	}
+	s.publish(CommandResponse, r)
+}
+
+// trigger takes an event to its instance.
+func (s *session) trigger(b *Body, _ *Message) (*mesh.Outcome, error) {
+	owner, err := s.owner(b.Component, b.Instance)
+	if err != nil {
+		return nil, err
+	}
+	return s.b.client.Do(s.ctx, owner, &mesh.Command{
+		Do: mesh.DoSend, Component: b.Component, Instance: b.Instance, Event: commandEvent(b.Event), Traceparent: b.Traceparent,
+	})
+}
+
+func commandEvent(e *Event) *mesh.Event {
+	return &mesh.Event{ID: e.ID, Type: e.Type, Payload: e.Payload, Timestamp: e.Timestamp, SourceComponent: e.SourceComponent}
+}
+
+// owner finds the runtime of the mesh that has an instance and that this bridge
+// shows on the broker. What the picture does not have is asked for. It fails with
+// CodeNotRunning if the runtime is one of the mesh and is away.
+func (s *session) owner(component, id string) (string, error) {
+	var found []mesh.Instance
+	away := ""
+	s.view.Read(func(d *mesh.Directory) {
+		found = d.Find(id)
+		for i := range found {
+			info, _ := d.Runtime(found[i].RuntimeID, time.Now())
+			if _, guest := routeOf(info.Process); !guest && (info.Status == mesh.Lost || info.Status == mesh.Stopped) && (component == "" || info.Component == component) {
+				away = info.Name
+			}
+		}
+	})
+	for i := range found {
+		s.decided(found[i].RuntimeID)
+		if _, ok := s.shown(found[i].RuntimeID); ok && (component == "" || found[i].Component == component) {
+			return found[i].RuntimeID, nil
+		}
+	}
+	if away != "" {
+		return "", &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Instance: id, Detail: "its runtime " + away + " is away"}
+	}
+	if len(found) > 0 {
+		return "", errNotOurs
+	}
+	for _, o := range s.hosts(component) {
+		out, err := s.b.client.Do(s.ctx, o.info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: component, Instance: id})
+		if err == nil && out.OK {
+			return o.info.RuntimeID, nil
+		}
+	}
+	return "", errNotOurs
+}
+
+// decided waits until it is decided whether a runtime that the mesh has only just
+// got, over another bridge, is shown by this one.
+func (s *session) decided(id string) {
+	for s.settling(id, time.Now()) && pause(s.ctx, 20*time.Millisecond) {
+	}
+}
+
+// hosts are the runtimes of the mesh that are shown on the broker and host a
+// component, or any.
+func (s *session) hosts(component string) []outer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []outer
+	for _, o := range s.outer {
+		if o.shown && (component == "" || o.info.Component == component) {
+			out = append(out, *o)
+		}
+	}
+	return out
+}
+
+// creation takes in what comes on the queue that those who host a component
+// share.
+func (s *session) creation(component string, m *Message) {
+	b, err := Decode(CreateInstance, m.Body)
+	if err == nil && b.Component != component {
+		m.Done(nil) // it has a queue of its own
+		return
+	}
+	if b != nil && b.Copy && !s.c.Faults.NoGuard {
+		s.b.counts.add(countReceived, 1)
+		s.b.counts.add(countCopies, 1)
+		m.Done(nil)
+		return
+	}
+	if _, b, ok := s.read(m); ok {
+		s.command(CreateInstance, b, m)
+	}
+}
+
+// create makes an instance in one runtime of the mesh.
+func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
+	hosts, shared := s.hosts(b.Component), s.broker.Guarantees().Shared
+	if len(hosts) == 0 && !shared {
+		return nil, errNotOurs
+	}
+	s.mu.Lock()
+	for _, r := range s.behind {
+		// One that listens to the broker by itself creates it, and asks nobody.
+		if r.component() == b.Component && !r.answers() {
+			s.mu.Unlock()
+			return nil, errNotOurs
+		}
+	}
+	s.mu.Unlock()
+	if len(hosts) == 0 {
+		return nil, errNobodyHosts // only who hosts the component has a queue for it
+	}
+	id := cmp.Or(b.EventID, b.ID)
+	mine, err := s.claim(b, m)
+	if err != nil {
+		return nil, err
+	}
+	if !mine {
+		s.b.counts.add(countClaimed, 1)
+		return nil, errNotOurs
+	}
+	best, to := uint32(0), hosts[0].info
+	for _, o := range hosts {
+		h := fnv.New32a()
+		fmt.Fprintf(h, "%s/%s", o.info.Name, id)
+		if sum := h.Sum32(); sum >= best {
+			best, to = sum, o.info
+		}
+	}
+	machine := b.Machine
+	if machine == "" {
+		machine = entryMachine(to.Definition)
+	}
+	return s.b.client.Do(s.ctx, to.RuntimeID, &mesh.Command{
+		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: id, Key: b.Key, Traceparent: b.Traceparent,
+	})
+}
+
+// claim reports whether this bridge is the one to serve a creation that others
+// hear too: by its id, or else by its body and the how many-th it is of its kind
+// within 10 s.
+func (s *session) claim(b *Body, m *Message) (bool, error) {
+	c, ok := s.broker.(Claimer)
+	if !ok || s.c.Faults.NoClaims {
+		return true, nil
+	}
+	if b.claim == "" {
+		b.claim = cmp.Or(b.EventID, b.ID)
+		if b.EventID == "" && (b.nameless || b.ID == "") {
+			h, n := s.guard.arrival(m.Body, time.Now())
+			b.claim = fmt.Sprintf("%s.%d", hex.EncodeToString(h[:16]), n)
+		}
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	defer cancel()
+	return c.Claim(ctx, "create:"+b.Component+":"+b.claim)
+}
+
+// entryMachine is the machine that a component begins with.
+func entryMachine(definition json.RawMessage) string {
+	var c struct {
+		Entry    string `json:"entryMachine"`
+		Machines []struct {
+			Name string `json:"name"`
+		} `json:"stateMachines"`
+	}
+	if json.Unmarshal(definition, &c) != nil {
+		return ""
+	}
+	if c.Entry == "" && len(c.Machines) > 0 {
+		return c.Machines[0].Name
+	}
+	return c.Entry
+}
+
+// cross takes an event to the instances of the mesh that its rules choose.
+func (s *session) cross(b *Body, _ *Message) (*mesh.Outcome, error) {
+	hosts := s.hosts(b.TargetComponent)
+	if len(hosts) == 0 {
+		return nil, errNotOurs
+	}
+	e, err := s.effect(b)
+	if err != nil {
+		return nil, err
+	}
+	var out *mesh.Outcome
+	for _, o := range hosts {
+		if out, err = s.b.client.Do(s.ctx, o.info.RuntimeID, &mesh.Command{Do: mesh.DoEffect, Component: b.TargetComponent, Effect: e}); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// crossKnown is how many cross-component events runtimes know again, at most.
+const crossKnown = 10_000
+
+// effect gives a cross-component event the form in which the mesh carries it. Its
+// values are put where the rules look for them.
+func (s *session) effect(b *Body) (*fsm.RemoteEffect, error) {
+	payload := fields{}
+	if b.Event.Payload != nil {
+		if err := json.Unmarshal(b.Event.Payload, &payload); err != nil {
+			return nil, &fsm.Error{Code: fsm.CodeBadValue, Err: err}
+		}
+	}
+	var rules []fsm.MatchingRule
+	for _, r := range *b.Rules {
+		if len(r.Value) > 0 {
+			payload[r.EventProperty] = r.Value
+		}
+		rules = append(rules, fsm.MatchingRule{EventProperty: r.EventProperty, InstanceProperty: r.InstanceProperty, Operator: r.Operator})
+	}
+	raw, err := json.Marshal(payload)
+	if err != nil {
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Err: err}
+	}
+	var data fsm.Data
+	if err := data.UnmarshalJSON(raw); err != nil {
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Err: err}
+	}
+	id := b.Event.ID
+	if id == "" {
+		id = newID()
+	}
+	// Several are under way at a time, and overtake each other: each is an epoch of
+	// its own, of which a later one says nothing. Now and then one says that all
+	// before it are done. They go by time, so that another bridge goes on where this
+	// one ends.
+	var lowest uint64
+	if s.crossed.Add(1)%crossKnown == 0 {
+		lowest = 1
+	}
+	return &fsm.RemoteEffect{
+		From: s.role, Log: "broker", Epoch: uint64(time.Now().UnixMicro()), Seq: 1, Lowest: lowest,
+		Record: fsm.RecordID{Instance: id, Version: 1},
+		Effect: fsm.Effect{
+			Kind: fsm.EffectDeliver, Component: b.TargetComponent, Machine: b.TargetMachine, Event: b.Event.Type, Payload: data, Rules: rules,
+			Source: b.SourceComponent, Hops: min(b.Hops, 100),
+		},
+	}, nil
+}
