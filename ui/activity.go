@@ -29,6 +29,7 @@ type activity struct {
 	trouble []mesh.Told // newest first
 	failed  int         // how many troubles in all
 	lost    bool        // that some were not seen
+	steps   steps
 	perSec  [rateWindow + 1]struct {
 		second int64
 		count  map[[2]string]int
@@ -86,7 +87,9 @@ func (a *activity) fail(n mesh.Told) {
 
 // count counts a change in its second.
 func (a *activity) count(n mesh.Told) {
-	s := a.now().Unix()
+	now := a.now()
+	a.steps.add(now)
+	s := now.Unix()
 	slot := &a.perSec[s%int64(len(a.perSec))]
 	if slot.second != s {
 		slot.second, slot.count = s, map[[2]string]int{}
@@ -110,6 +113,8 @@ type past struct {
 	failed          int
 	lost            bool
 	rates           map[[2]string]float64 // changes a second, by component and machine
+	over            []float64             // changes a second, over the last minutes
+	end             time.Time             // of these
 }
 
 func (a *activity) past() past {
@@ -119,6 +124,7 @@ func (a *activity) past() past {
 	p.recent = append(p.recent, a.recent...)
 	p.trouble = append(p.trouble, a.trouble...)
 	now := a.now()
+	p.over, p.end = a.steps.rates(a.since, now)
 	// The second that has just begun is left out; at the start there are
 	// fewer full ones.
 	window := min(max(float64(now.Unix()-a.since.Unix()), 1), rateWindow)

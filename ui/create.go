@@ -47,6 +47,7 @@ func (d *Dashboard) createForm(r *http.Request) page {
 
 func chooseOf(f frame, component string) createView {
 	v := createView{frame: f}
+	v.live, v.fixed = false, true
 	for _, c := range v.nav {
 		if component != "" && c.name != component {
 			continue
@@ -64,7 +65,7 @@ func chooseOf(f frame, component string) createView {
 func createOf(f frame, m *machine) createView {
 	v := createView{frame: f, component: m.component, machine: m.name}
 	// While somebody fills in a form nothing of the page moves.
-	v.live = false
+	v.live, v.fixed = false, true
 	if m.def == nil {
 		return v
 	}
@@ -90,15 +91,7 @@ func fieldsIn(schema map[string]fsm.Field, prefix string) []fieldView {
 		out = append(out, v)
 		out = append(out, fieldsIn(f.Properties, prefix+name+".")...)
 	}
-	slices.SortStableFunc(out, func(a, b fieldView) int {
-		switch {
-		case a.required == b.required:
-			return 0
-		case a.required:
-			return -1
-		}
-		return 1
-	})
+	slices.SortStableFunc(out, func(a, b fieldView) int { return trueFirst(a.required, b.required) })
 	return out
 }
 

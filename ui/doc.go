@@ -5,13 +5,13 @@
 // All of its pages lie side by side and link to each other relatively, so it
 // works below any prefix, behind any proxy:
 //
-//	pages, err := ui.New(ui.Config{View: view, Client: client, Bus: bus})
+//	pages, err := ui.New(ctx, ui.Config{View: view, Client: client, Bus: bus})
 //	…
 //	mux.Handle("/fleet/", http.StripPrefix("/fleet", pages))
 //
 // # The way of a page
 //
-// A request goes through guard.go (Host, origin, size, headers) to the function
+// A request goes through guard.go (origin, size, headers) to the function
 // of its page, in the file of its name. That reads the directory once
 // (fleet.go, definitions.go) and makes a view: a plain value with all that the
 // page shows. A templ component of the same name turns it into HTML; components
@@ -31,9 +31,9 @@
 // # What it does not do
 //
 // There are no users: whoever reaches the pages may do everything. By itself
-// the handler refuses posts that come from other sites, and checks the Host
-// only if it is told to (Config.CheckHost). Listening where others can reach
-// it is the caller's decision.
+// the handler refuses posts that come from other sites, and bodies that are too
+// large or no form. Who may reach it, and under which names, is looked at by what
+// stands before it: package ui/access, or the application's own authentication.
 //
 // What ended is shown for as long as the view keeps it. Recent activity and
 // failures are those since the pages began to watch, as far as they were not

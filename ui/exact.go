@@ -1,10 +1,35 @@
 package ui
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fsmesh/fsmesh/mesh"
 )
+
+// maxBanners is how many runtimes have a line of their own above a page, if there are
+// more.
+const maxBanners = 3
+
+// banners is how many of so many runtimes have one. "1 more" would take as much
+// room as that one.
+func banners(n int) int {
+	if n <= maxBanners+1 {
+		return n
+	}
+	return maxBanners
+}
+
+// trueFirst compares for sorting: what holds comes before what does not.
+func trueFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
 
 // An inexactView says of one runtime why what is shown of it may be wrong.
 type inexactView struct {
@@ -29,6 +54,7 @@ func (f *fleet) inexact(about func(*member) bool) []inexactView {
 			lost: m.Status == mesh.Lost,
 		})
 	}
+	slices.SortStableFunc(out, func(a, b inexactView) int { return trueFirst(a.lost, b.lost) })
 	return out
 }
 
@@ -42,6 +68,8 @@ func whyInexact(m *member) string {
 		return "is lost; what is shown is how it was last heard"
 	case mesh.ReasonSilent:
 		return "is silent; what is shown may be old"
+	case mesh.ReasonLate:
+		return "is told of late; what is shown may be old; catching up"
 	case mesh.ReasonRefused:
 		return "has more than can be held here; some is not shown"
 	case mesh.ReasonMissing:

@@ -17,6 +17,7 @@ type fleet struct {
 	connected  bool
 	runtimes   []member // but for superseded ones
 	components []*component
+	bridges    []bridgeView
 }
 
 // A member is a runtime with its definition, nil if that can't be read.
@@ -51,12 +52,15 @@ func (d *Dashboard) read(more func(*mesh.Directory)) *fleet {
 	f := &fleet{now: d.config.Now(), mesh: d.config.Bus.Mesh(), connected: d.config.Bus.Connected()}
 	var infos []mesh.RuntimeInfo
 	var counts []mesh.ComponentInfo
+	var bridges []mesh.BridgeInfo
 	d.config.View.Read(func(dir *mesh.Directory) {
 		infos, counts = dir.Runtimes(f.now), dir.Components()
+		bridges = dir.Bridges(f.now)
 		if more != nil {
 			more(dir)
 		}
 	})
+	f.bridges = bridgesOf(bridges, f.now)
 	for _, i := range infos {
 		if i.Status != mesh.Superseded {
 			f.runtimes = append(f.runtimes, member{i, d.definitions.read(i.Definition)})

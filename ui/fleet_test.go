@@ -68,8 +68,8 @@ func TestStopped(t *testing.T) {
 	const says = "Runtime gone (Orders) has stopped; what is shown is how it was left, since"
 	wantPage(t, s.get("/instances?component=Orders"), http.StatusOK, says, "stale")
 	wantPage(t, s.get("/"), http.StatusOK, says, "1 stale", "on gone (stopped)")
-	wantPage(t, s.get("/instance?id=left"), http.StatusOK, says, "nothing can be sent", "The runtime did not give it")
-	wantPage(t, s.post("/instance", "id", "left", "event", "SUBMIT"), http.StatusNotFound, "SUBMIT was not sent: runtime gone does not have Order left")
+	wantPage(t, s.get("/instance?id=left"), http.StatusOK, says, "nothing can be sent", "Its runtime is not there, and gives none.")
+	wantPage(t, s.post("/instance", "id", "left", "event", "SUBMIT"), http.StatusServiceUnavailable, "SUBMIT was not sent: runtime gone does not have Order left")
 	// A page that is not about it does not say so.
 	if page := text(s.get("/machine?component=Others&machine=Order")); strings.Contains(page, "has stopped") {
 		t.Errorf("a page about another component says it:\n%s", page)
@@ -82,7 +82,9 @@ func TestNoRuntime(t *testing.T) {
 	s.show(Config{})
 	wantPage(t, s.get("/"), http.StatusOK, "No runtime is on the mesh", "fsmesh serve order.yaml --broker")
 	wantPage(t, s.get("/runtimes"), http.StatusOK, "0 of 0 runtimes live", "No runtime is on the mesh")
-	wantPage(t, s.get("/instances"), http.StatusOK, "No instance matches")
+	wantPage(t, s.get("/instances"), http.StatusOK, "0 match", "No runtime is on the mesh", "fsmesh serve order.yaml --broker")
+	wantPage(t, s.get("/instances?q=x"), http.StatusOK, "No instance matches", "Drop all filters")
+	wantPage(t, s.get("/create"), http.StatusOK, "of which machine?", "No runtime is on the mesh")
 	wantPage(t, s.get("/machine?component=Orders&machine=Order"), http.StatusNotFound, "No runtime on the mesh hosts that component now.")
 }
 

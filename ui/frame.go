@@ -1,8 +1,6 @@
 package ui
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/fsmesh/fsmesh/ui/api"
 )
 
 // A frame is what all pages show around their content.
@@ -20,16 +19,27 @@ type frame struct {
 	active  string // the entry of the navigation that is this page
 	mesh    string
 	version string
+	logOut  string // where a post logs out, "" for nowhere
 	theme   string // "light", "dark", or "" for the system's
 	now     time.Time
 	live    bool
+	fixed   bool   // it never is
 	self    string // this page's address, but for what live and theme add
 	query   string // what was searched for
 	nav     []navComponent
 	total   int // instances in motion
 	hosts   int // runtimes that are live
-	away    bool
-	inexact []inexactView
+	alerts  alerts
+	// attention is the list of the overview.
+	attention []attentionView
+	away      bool
+	inexact   []inexactView
+}
+
+// alerts are what the navigation counts, so that it is seen from every page.
+type alerts struct {
+	all, urgent  int // of the list of the overview
+	lost, silent int // runtimes and bridges
 }
 
 type navComponent struct {
@@ -50,10 +60,11 @@ type badge struct{ name, kind string }
 // about; nil is all.
 func (d *Dashboard) frame(r *http.Request, fl *fleet, title, active string, about func(*member) bool) frame {
 	f := frame{
-		title: title, active: active, mesh: fl.mesh, version: d.config.Version, away: !fl.connected,
+		title: title, active: active, mesh: fl.mesh, version: d.config.Version, logOut: d.config.LogOut, away: !fl.connected,
 		theme: themeOf(r), now: fl.now, live: r.URL.Query().Get("live") != "off", self: selfOf(r),
-		inexact: fl.inexact(about),
+		inexact: fl.inexact(about), attention: attentionOf(fl),
 	}
+	f.alerts = alertsOf(fl, f.attention)
 	q := r.URL.Query()
 	for _, c := range fl.components {
 		nc := navComponent{name: c.name, version: c.version}
@@ -139,7 +150,7 @@ func (d *Dashboard) show(w http.ResponseWriter, r *http.Request, p page) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(b.String())) // the reader may have gone
+		_, _ = w.Write([]byte(showMarks(b.String()))) // the reader may have gone
 	}
 }
 
@@ -149,43 +160,26 @@ type problemView struct {
 	status  int
 	heading string
 	text    string
+	near    linkView // what was meant, perhaps; no text is nothing
 }
 
 // problem says why a request gets nothing else.
 func (d *Dashboard) problem(r *http.Request, status int, heading, text string) page {
+	return d.problemNear(r, status, heading, text, linkView{})
+}
+
+// problemNear has a link to what was meant, perhaps.
+func (d *Dashboard) problemNear(r *http.Request, status int, heading, text string, near linkView) page {
 	f := d.frame(r, d.read(nil), heading, "", none)
-	f.live = false
-	return page{status, problemPage(problemView{f, status, heading, text})}
+	f.live, f.fixed = false, true
+	return page{status, problemPage(problemView{f, status, heading, text, near})}
 }
 
 // none is for pages that are about no runtime.
 func none(*member) bool { return false }
 
-// httpStatus is the one table from codes to statuses.
-func httpStatus(err error) int {
-	if errors.Is(err, mesh.ErrNoAnswer) || errors.Is(err, context.DeadlineExceeded) {
-		return http.StatusGatewayTimeout
-	}
-	if _, silent := errors.AsType[*mesh.MissingError](err); silent {
-		return http.StatusGatewayTimeout
-	}
-	switch fsm.ErrorCode(err) {
-	case fsm.CodeUnknownComponent, fsm.CodeUnknownMachine, fsm.CodeUnknownInstance:
-		return http.StatusNotFound
-	case fsm.CodeUnknownState, fsm.CodeStateFinal, fsm.CodeBadValue, fsm.CodeAmbiguous:
-		return http.StatusUnprocessableEntity
-	case fsm.CodeContextTooLarge:
-		return http.StatusRequestEntityTooLarge
-	case fsm.CodeEventIgnored, fsm.CodeInstanceEnded, fsm.CodeInstanceInactive, fsm.CodeVersionMoved,
-		fsm.CodeSingletonExists, fsm.CodeKeyExists, fsm.CodeIDExists, fsm.CodeQuarantined, fsm.CodeConflict:
-		return http.StatusConflict
-	case fsm.CodeOverloaded:
-		return http.StatusTooManyRequests
-	case fsm.CodeNotRunning, fsm.CodeFenced, fsm.CodeStoreFailed:
-		return http.StatusServiceUnavailable
-	}
-	return http.StatusInternalServerError
-}
+// httpStatus is the status that the API gives an error: there is one table of them.
+func httpStatus(err error) int { return api.Mean(api.CodeOf(err)).Status }
 
 // sentence begins with a capital letter.
 func sentence(s string) string {

@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// maxHistory bounds the records that a page shows: the last ones.
+	// maxHistory bounds the records that a page shows: the last ones, or those
+	// around the one that is asked for.
 	maxHistory = 200
 	// historyTime bounds asking for them.
 	historyTime = 2 * time.Second
@@ -32,6 +33,7 @@ type histories struct {
 type historyKey struct {
 	runtimeID, id string
 	version, seq  uint64
+	first         uint64 // before the first record
 }
 
 type history struct {
@@ -43,9 +45,14 @@ type history struct {
 func newHistories() *histories { return &histories{known: map[historyKey]history{}} }
 
 // read returns the last records of an instance, oldest first, those that could
-// be had before an error.
-func (h *histories) read(ctx context.Context, client Client, in *mesh.Instance) ([]*fsm.Record, error) {
-	key := historyKey{in.RuntimeID, in.ID, in.Version, in.Seq}
+// be had before an error. Where at is a record before them, they are those
+// around it.
+func (h *histories) read(ctx context.Context, client Client, in *mesh.Instance, at uint64) ([]*fsm.Record, error) {
+	after := in.Version - min(in.Version, maxHistory)
+	if at > 0 && at <= after+1 {
+		after = at - min(at, maxHistory/2)
+	}
+	key := historyKey{in.RuntimeID, in.ID, in.Version, in.Seq, after}
 	h.mu.Lock()
 	got, ok := h.known[key]
 	h.mu.Unlock()
@@ -53,7 +60,7 @@ func (h *histories) read(ctx context.Context, client Client, in *mesh.Instance) 
 		return got.records, got.err
 	}
 	got = history{}
-	got.records, got.err = readHistory(ctx, client, in)
+	got.records, got.err = readHistory(ctx, client, in, after)
 	if ctx.Err() != nil {
 		return got.records, got.err // says nothing about the runtime
 	}
@@ -69,10 +76,9 @@ func (h *histories) read(ctx context.Context, client Client, in *mesh.Instance) 
 	return got.records, got.err
 }
 
-func readHistory(ctx context.Context, client Client, in *mesh.Instance) ([]*fsm.Record, error) {
+func readHistory(ctx context.Context, client Client, in *mesh.Instance, after uint64) ([]*fsm.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, historyTime)
 	defer cancel()
-	after := in.Version - min(in.Version, maxHistory)
 	var records []*fsm.Record
 	for len(records) < maxHistory {
 		out, err := client.History(ctx, mesh.Target{ID: in.ID, RuntimeID: in.RuntimeID}, after, maxHistory-len(records))

@@ -15,12 +15,19 @@ var errGone = errors.New("the page is gone")
 const (
 	// patchEvery is the least time between two patches of a page.
 	patchEvery = 100 * time.Millisecond
+	// crowd is how many readers of one page have it patched half as often:
+	// what each of them costs is writing its patches.
+	crowd      = 20
+	crowdEvery = 2 * patchEvery
 	// quietEvery is how often a page is made although nothing has changed:
 	// what it shows of time goes on.
 	quietEvery = time.Second
 	// renderShare bounds the time that making one page takes, to one part in
-	// so many.
+	// so many, but for pages that take longer than restAtMost allows for.
 	renderShare = 10
+	// restAtMost bounds the pause after making a page. Browsers take a stream for
+	// dead that says nothing for 5 s.
+	restAtMost = 2 * time.Second
 	// renderTime bounds making a page once.
 	renderTime = 5 * time.Second
 	// maxReaders bounds the streams of all pages together, and so the pages
@@ -31,8 +38,9 @@ const (
 	readerBuffer = 8
 )
 
-// A patch is what has changed of a page, as JSON: the parts by id.
-type patch []byte
+// A patch is what has changed of a page, as a server-sent event whose data is
+// JSON: the parts by id. It is made once for all who read it.
+type patch string
 
 // A hub makes the live parts of pages for whoever reads them: each page once,
 // in a goroutine of its own that begins with its first reader and ends with
@@ -118,6 +126,7 @@ func (h *hub) drop(at *room, r *reader) {
 
 // run makes one page again and again.
 func (h *hub) run(ctx context.Context, at *room) {
+	var took time.Duration
 	for ctx.Err() == nil {
 		// Asked for before reading, so that no change is missed.
 		changed := h.changed()
@@ -136,10 +145,24 @@ func (h *hub) run(ctx context.Context, at *room) {
 		default:
 			h.send(at, parts)
 		}
-		if !wait(ctx, max(patchEvery, renderShare*time.Since(begin)), nil) || !wait(ctx, quietEvery, changed) {
+		// What was slow once may have been held up: what takes long takes long again.
+		last := took
+		took = time.Since(begin)
+		rest := min(renderShare*min(last, took), restAtMost)
+		if !wait(ctx, max(h.pause(at), rest), nil) || !wait(ctx, quietEvery, changed) {
 			return
 		}
 	}
+}
+
+// pause is the least time until the next patch.
+func (h *hub) pause(at *room) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(at.readers) >= crowd {
+		return crowdEvery
+	}
+	return patchEvery
 }
 
 // wait waits for a while, or a change. It returns false if the context ends.
@@ -192,11 +215,10 @@ func (at *room) whole() patch {
 	return encodePatch(all)
 }
 
-// encodePatch writes JSON on one line: no value can break out of the line of a
-// server-sent event.
+// encodePatch writes the event.
 func encodePatch(parts map[string]string) patch {
 	b, _ := json.Marshal(parts) // strings
-	return b
+	return patch(streamEvent("patch", string(b)))
 }
 
 // close drops all readers of a room.

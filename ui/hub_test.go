@@ -43,16 +43,24 @@ func (w *wheel) turn() {
 	w.c = make(chan struct{})
 }
 
+// partsOf is the data of a patch.
+func partsOf(p patch) string { return readEvents(string(p))[0].data }
+
 // TestHubRendersOnce has many readers of one page, and changes without end.
 func TestHubRendersOnce(t *testing.T) {
 	t.Parallel()
+	t.Run("few", func(t *testing.T) { t.Parallel(); rendersOnce(t, crowd-1, 100) })
+	t.Run("many", func(t *testing.T) { t.Parallel(); rendersOnce(t, 3*crowd, 50) })
+}
+
+// rendersOnce wants a page to be made so often in ten seconds.
+func rendersOnce(t *testing.T, readers, times int64) {
 	synctest.Test(t, func(t *testing.T) {
 		var w wheel
 		var renders atomic.Int64
 		h := newHub(w.changed, func(context.Context, string) ([]part, error) {
 			return []part{{"n", fmt.Sprint(renders.Add(1))}, {"still", "same"}}, nil
 		}, quiet())
-		const readers = 50
 		counts := make([]atomic.Int64, readers)
 		var slow *reader
 		for i := range readers {
@@ -75,12 +83,12 @@ func TestHubRendersOnce(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 		}
 		synctest.Wait()
-		if n := renders.Load(); n < 90 || n > 102 {
-			t.Errorf("the page was made %d times in 10 s, want about 100", n)
+		if n := renders.Load(); n < times*9/10 || n > times+2 {
+			t.Errorf("the page was made %d times in 10 s, want about %d", n, times)
 		}
-		for i := 1; i < readers; i++ {
-			if n := counts[i].Load(); n < 90 || n > 102 {
-				t.Errorf("reader %d got %d patches, want about 100", i, n)
+		for i := 1; i < int(readers); i++ {
+			if n := counts[i].Load(); n < times*9/10 || n > times+2 {
+				t.Errorf("reader %d got %d patches, want about %d", i, n, times)
 			}
 		}
 		n := 0
@@ -93,11 +101,11 @@ func TestHubRendersOnce(t *testing.T) {
 		// Who comes later begins with all of the page, also what stands still.
 		late, _ := h.join("page")
 		var first map[string]string
-		if err := json.Unmarshal(<-late.patches, &first); err != nil || first["still"] != "same" {
+		if err := json.Unmarshal([]byte(partsOf(<-late.patches)), &first); err != nil || first["still"] != "same" {
 			t.Errorf("the first patch is %v, %v; want the whole page", first, err)
 		}
 		var next map[string]string
-		if err := json.Unmarshal(<-late.patches, &next); err != nil || len(next) != 1 || next["n"] == "" {
+		if err := json.Unmarshal([]byte(partsOf(<-late.patches)), &next); err != nil || len(next) != 1 || next["n"] == "" {
 			t.Errorf("the next patch is %v, %v; want what has changed", next, err)
 		}
 		h.stop()
@@ -127,6 +135,55 @@ func TestHubSlowPage(t *testing.T) {
 		h.stop()
 		if renders > 11 {
 			t.Errorf("a page that takes 0.1 s was made %d times in 10 s, want 10 at most", renders)
+		}
+	})
+}
+
+// TestHubSlowPageIsNotSilent has a page that takes long say something before its
+// readers take the stream for dead, which live.js does after 5 s.
+func TestHubSlowPageIsNotSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w wheel
+		var renders atomic.Int32
+		h := newHub(w.changed, func(context.Context, string) ([]part, error) {
+			time.Sleep(1500 * time.Millisecond)
+			return []part{{"clock", fmt.Sprint(renders.Add(1))}}, nil
+		}, quiet())
+		r, _ := h.join("page")
+		for last := time.Now(); renders.Load() < 5; last = time.Now() {
+			<-r.patches
+			if took := time.Since(last); took > 5*time.Second {
+				t.Errorf("nothing was said for %v", took)
+			}
+		}
+		h.leave("page", r)
+		h.stop()
+	})
+}
+
+// TestHubSlowOnce has a page that was slow once not rest for it.
+func TestHubSlowOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var w wheel
+		var renders []time.Time
+		h := newHub(w.changed, func(context.Context, string) ([]part, error) {
+			renders = append(renders, time.Now())
+			if len(renders) == 3 {
+				time.Sleep(time.Second)
+			}
+			return nil, nil
+		}, quiet())
+		r, _ := h.join("page")
+		for range 500 {
+			w.turn()
+			time.Sleep(10 * time.Millisecond)
+		}
+		h.leave("page", r)
+		h.stop()
+		if rest := renders[3].Sub(renders[2]) - time.Second; rest > crowdEvery {
+			t.Errorf("after one slow making the page rests %v", rest)
 		}
 	})
 }

@@ -32,6 +32,7 @@ type instanceView struct {
 	target     []hiddenView // what forms say of whom they are for
 	machineURL string
 	ended      bool
+	held       bool   // quarantined: it has not ended, but nothing moves it
 	away       string // why nothing can be sent, "" if it can
 	updated    time.Time
 	unchanged  string
@@ -47,8 +48,10 @@ type instanceView struct {
 	context    *fsm.Data // of a machine with a public member
 	diagram    templ.Component
 	history    []recordView
-	earlier    bool   // there are records before the first one shown
-	noHistory  string // why there is none
+	past       *pastView // at a record that is asked for, else nil
+	earlier    string    // address of the records before the first one shown
+	forgotten  bool      // there were such, but they are not kept
+	noHistory  string    // why there is none
 	outcome    *outcome
 }
 
@@ -96,6 +99,7 @@ type recordView struct {
 	by       string
 	byHref   string
 	changes  string
+	href     string // of the page at this record
 }
 
 func (d *Dashboard) instance(r *http.Request) page {
@@ -191,11 +195,24 @@ func (d *Dashboard) instanceView(r *http.Request, fl *fleet, in *mesh.Instance) 
 	if r.URL.Query().Get("runtimeId") != "" || r.PostForm.Get("runtimeId") != "" {
 		v.target = append(v.target, hiddenView{"runtimeId", in.RuntimeID})
 	}
-	records, err := d.histories.read(r.Context(), d.config.Client, in)
+	at := atOf(r.URL.Query())
+	records, err := d.histories.read(r.Context(), d.config.Client, in, at)
 	if err != nil {
-		v.noHistory = "The runtime did not give it: " + oneLine(err.Error()) + "."
+		if v.noHistory = "The runtime did not give it: " + oneLine(err.Error()) + "."; in.Stale {
+			v.noHistory = "Its runtime is not there, and gives none."
+		}
 	}
-	v.history, v.earlier = historyOf(m, records)
+	then := func(version uint64) string { return addressAt(v.target, version) }
+	v.history = historyOf(m, records, then)
+	if len(records) > 0 && records[0].Version > 1 {
+		// Where fewer came than were asked for, the runtime has no more.
+		if v.forgotten = len(records) < maxHistory; !v.forgotten {
+			v.earlier = then(records[0].Version - 1)
+		}
+	}
+	if at > 0 {
+		v.past = pastOf(m, in, records, at, then)
+	}
 	v.diagram = d.drawing(r.Context(), m, diagram.SVGOptions{Current: in.State, Embed: true})
 	return v
 }
@@ -207,7 +224,8 @@ func instanceOf(f frame, fl *fleet, in *mesh.Instance, m *fsm.Machine) instanceV
 		version: in.Version, machine: in.Machine, component: in.Component, runtime: in.Name,
 		target:     []hiddenView{{"id", in.ID}, {"component", in.Component}, {"runtime", in.Name}},
 		machineURL: href("machine", "component", in.Component, "machine", in.Machine),
-		ended:      in.Status != "" && in.Status != mesh.Active, parent: in.Parent, data: dataOf(in), unknown: m == nil,
+		held:       in.Status == mesh.Quarantined,
+		ended:      in.Status != "" && in.Status != mesh.Active && in.Status != mesh.Quarantined, parent: in.Parent, data: dataOf(in), unknown: m == nil,
 		updated: time.UnixMilli(in.UpdatedAt), created: time.UnixMilli(in.CreatedAt),
 	}
 	v.unchanged, v.age = ago(fl.now, v.updated), ago(fl.now, v.created)
@@ -224,7 +242,7 @@ func instanceOf(f frame, fl *fleet, in *mesh.Instance, m *fsm.Machine) instanceV
 	if in.Stale && !v.ended {
 		v.away = "Its runtime " + in.Name + " is not there: what is shown is how it was last heard, and nothing can be sent."
 	}
-	if m != nil && !v.ended {
+	if m != nil && !v.ended && !v.held {
 		v.events, v.refused = eventsOf(m, in.State)
 		v.timers = timersOf(m, in, fl.now)
 	}
@@ -308,23 +326,47 @@ func timersOf(m *fsm.Machine, in *mesh.Instance, now time.Time) []timerView {
 			share = min(max(100*float64(total-left)/float64(total), 0), 100)
 		}
 		out = append(out, timerView{
-			event: t.Event, to: badgeOf(m, t.TargetState), left: span(left), total: span(total), due: due,
+			event: t.Event, to: badgeOf(m, t.TargetState), left: leftText(due, now), total: span(total), due: due,
 			gone: fmt.Sprintf("%.0f %%", share), gonePart: fmt.Sprintf("%.2f%%", share), remains: fmt.Sprintf("%.2f%%", 100-share),
 		})
 	}
 	return out
 }
 
-// historyOf shows records, newest first.
-func historyOf(m *fsm.Machine, records []*fsm.Record) (out []recordView, earlier bool) {
+// leftText is the time until a timer is due. One that has been due for more than a
+// moment waits for its runtime.
+func leftText(due, now time.Time) string {
+	if late := now.Sub(due); late >= 2*time.Second {
+		return "overdue by " + span(late)
+	}
+	return span(due.Sub(now))
+}
+
+// historyOf shows records, newest first. href makes the address of the page at
+// one.
+func historyOf(m *fsm.Machine, records []*fsm.Record, href func(uint64) string) (out []recordView) {
 	for i, rec := range slices.Backward(records) {
 		var before *fsm.Record
 		if i > 0 {
 			before = records[i-1]
 		}
-		out = append(out, recordOf(m, rec, before))
+		row := recordOf(m, rec, before)
+		row.href = href(rec.Version)
+		out = append(out, row)
 	}
-	return out, len(records) > 0 && records[0].Version > 1
+	return out
+}
+
+// addressAt is the page of an instance at one of its records; 0 is now.
+func addressAt(target []hiddenView, version uint64) string {
+	var pairs []string
+	for _, h := range target {
+		pairs = append(pairs, h.name, h.value)
+	}
+	if version > 0 {
+		pairs = append(pairs, "at", strconv.FormatUint(version, 10))
+	}
+	return href("instance", pairs...) + "#history"
 }
 
 func recordOf(m *fsm.Machine, rec, before *fsm.Record) recordView {

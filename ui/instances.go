@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/a-h/templ"
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
 )
@@ -18,6 +19,7 @@ type instancesView struct {
 	runtime                   string
 	sort, ended               string
 	far                       bool // further than is looked
+	bare                      bool // no runtime is known, and nothing is filtered
 	rows                      rowsView
 	components                []optionView
 	runtimes                  []optionView
@@ -43,13 +45,49 @@ type rowsView struct {
 	// names says that the runtime has to be told: it is not the same for all
 	// that there could be.
 	names bool
+	// sorts are where the columns that can be sorted by lead; nil where none
+	// can.
+	sorts *sortsView
 }
+
+// A sortsView has the columns of a list that it can be sorted by.
+type sortsView struct{ unchanged, age sortView }
+
+// A sortView is a column's heading: a click sorts by it, another one turns the
+// order round.
+type sortView struct {
+	href string
+	now  string // "ascending" or "descending" while the list is sorted by it
+}
+
+// mark shows which way the list is sorted.
+func (s sortView) mark() string {
+	switch s.now {
+	case "ascending":
+		return "↑"
+	case "descending":
+		return "↓"
+	}
+	return ""
+}
+
+// attributes tell readers of screens.
+func (s sortView) attributes() templ.Attributes {
+	if s.now == "" {
+		return nil
+	}
+	return templ.Attributes{"aria-sort": s.now}
+}
+
+// listOrders are what a list can be sorted by, by their names in addresses.
+var listOrders = map[string]mesh.Order{"": mesh.Newest, "unchanged": mesh.Unchanged, "oldest": mesh.Oldest, "changed": mesh.Recent}
 
 type rowView struct {
 	name, href string
 	component  string
 	runtime    string
 	stale      bool
+	held       bool // quarantined
 	machine    string
 	state      badge
 	version    uint64
@@ -58,6 +96,9 @@ type rowView struct {
 	age        string
 	fields     string
 }
+
+// heldOnly is what the address of the list says for quarantined instances only.
+const heldOnly = "quarantined"
 
 // pageSize is the number of rows of the list.
 const pageSize = 25
@@ -75,7 +116,7 @@ func rowOf(fl *fleet, in *mesh.Instance) rowView {
 	def := fl.definitionOf(in.RuntimeID, in.Machine)
 	changed := time.UnixMilli(in.UpdatedAt)
 	return rowView{
-		name: nameOf(in.Key, in.ID), href: addressOf(in, false), component: in.Component, runtime: in.Name, stale: in.Stale,
+		name: nameOf(in.Key, in.ID), href: addressOf(in, false), component: in.Component, runtime: in.Name, stale: in.Stale, held: in.Status == mesh.Quarantined,
 		machine: in.Machine, state: badgeOf(def, in.State), version: in.Version, unchanged: ago(fl.now, changed), since: changed,
 		age: ago(fl.now, time.UnixMilli(in.CreatedAt)), fields: fieldsOf(def, dataOf(in)),
 	}
@@ -142,20 +183,38 @@ func (d *Dashboard) instances(r *http.Request) page {
 	text := strings.TrimSpace(q.Get("q"))
 	s := mesh.Selection{
 		Filter: mesh.Filter{Name: v.runtime, Component: v.component, Machine: v.machine, State: v.state, Live: v.ended == "", Ended: v.ended == "only"},
-		Text:   text, Skip: (at - 1) * pageSize, Limit: pageSize,
+		Text:   text, Quarantined: v.ended == heldOnly, Skip: (at - 1) * pageSize, Limit: pageSize,
 	}
-	if v.sort == "unchanged" {
-		s.Order = mesh.Unchanged
+	if _, known := listOrders[v.sort]; !known {
+		v.sort = ""
 	}
+	s.Order = listOrders[v.sort]
 	var found mesh.Selected
 	fl := d.read(func(dir *mesh.Directory) { found = dir.Select(s) })
 	v.frame = d.frame(r, fl, "Instances", "instances", func(m *member) bool {
 		return (v.component == "" || m.Component == v.component) && (v.runtime == "" || m.Name == v.runtime)
 	})
 	v.query, v.rows = text, rowsOf(fl, found)
+	v.rows.sorts = v.sorts()
 	v.options(fl)
+	v.bare = len(fl.runtimes) == 0 && len(v.chips) == 0
 	v.page(at)
 	return page{http.StatusOK, instancesPage(v)}
+}
+
+// sorts are the headings of the columns. A great age is a small time, so that
+// what people see as ascending is a later time first.
+func (v *instancesView) sorts() *sortsView {
+	heading := func(ascending, descending string) sortView {
+		switch v.sort {
+		case ascending:
+			return sortView{v.address("sort", descending), "ascending"}
+		case descending:
+			return sortView{v.address("sort", ascending), "descending"}
+		}
+		return sortView{v.address("sort", descending), ""}
+	}
+	return &sortsView{unchanged: heading("changed", "unchanged"), age: heading("", "oldest")}
 }
 
 // page fills where the table stands in all that match.

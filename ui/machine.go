@@ -1,9 +1,7 @@
 package ui
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -57,15 +55,19 @@ func (d *Dashboard) machineOf(r *http.Request, fl *fleet, component, name string
 		return fl.find(having[0], name), nil
 	}
 	heading, text := fmt.Sprintf("No machine %q in component %q", name, component), "Names are compared exactly."
+	meant := linkView{}
 	switch near, ok := nearest.Match(name, names); {
 	case component == "" && len(having) > 1:
 		heading, text = fmt.Sprintf("More than one component has a machine %q", name), "Say which: "+strings.Join(having, ", ")+"."
 	case ok && near != name:
-		text += fmt.Sprintf(" Did you mean %s?", near)
+		q := r.URL.Query()
+		q.Set("machine", near)
+		page, _, _ := strings.Cut(selfOf(r), "?")
+		meant = linkView{near, page + "?" + q.Encode()}
 	case fl.named(component) == nil:
 		text = "No runtime on the mesh hosts that component now."
 	}
-	p := d.problem(r, http.StatusNotFound, heading, text)
+	p := d.problemNear(r, http.StatusNotFound, heading, text, meant)
 	return nil, &p
 }
 
@@ -145,29 +147,4 @@ func machineOf(f frame, fl *fleet, m *machine, selected string) machineView {
 		v.states = append(v.states, s)
 	}
 	return v
-}
-
-// drawing is the state diagram as part of a page. One that can't be drawn is
-// replaced by the reason: the rest of the page is worth having.
-func (d *Dashboard) drawing(ctx context.Context, m *fsm.Machine, o diagram.SVGOptions) templ.Component {
-	if m == nil {
-		return noDrawing("no runtime tells its definition")
-	}
-	layout, err := d.layouts.Layout(ctx, m)
-	if err != nil {
-		return noDrawing(err.Error())
-	}
-	return templ.ComponentFunc(func(_ context.Context, w io.Writer) error {
-		// The outer element gives it its natural size, which it may shrink
-		// from but not grow beyond. The writer escapes all names itself.
-		fit := min(max(int(layout.Width)/100, 1), 30)
-		if _, err := fmt.Fprintf(w, `<svg class="fit fit-%d" viewBox="0 0 %.0f %.0f" width="%.0f" height="%.0f">`, fit, layout.Width, layout.Height, layout.Width, layout.Height); err != nil {
-			return err
-		}
-		if err := layout.SVG(w, o); err != nil {
-			return err
-		}
-		_, err := io.WriteString(w, "</svg>")
-		return err
-	})
 }

@@ -37,6 +37,7 @@ type overviewView struct {
 	recent     []changeView
 	trouble    []troubleView
 	lost       bool
+	chart      chartView
 }
 
 type componentView struct {
@@ -86,7 +87,8 @@ type troubleView struct {
 
 func (d *Dashboard) overview(r *http.Request) page {
 	fl := d.read(nil)
-	return page{http.StatusOK, overviewPage(overviewOf(d.frame(r, fl, "Fleet", "overview", nil), fl, d.activity.past()))}
+	v := overviewOf(d.frame(r, fl, "Overview", "overview", nil), fl, d.activity.past())
+	return page{http.StatusOK, overviewPage(v)}
 }
 
 func overviewOf(f frame, fl *fleet, p past) overviewView {
@@ -105,6 +107,7 @@ func overviewOf(f frame, fl *fleet, p past) overviewView {
 		v.components = append(v.components, cv)
 	}
 	v.rate = rateText(rate)
+	v.chart = chartOf(p.over, p.end, fl)
 	for _, n := range p.recent {
 		v.recent = append(v.recent, changeOf(fl, n))
 	}

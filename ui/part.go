@@ -28,7 +28,7 @@ func live(id string) templ.Component {
 		if err := children.Render(ctx, &b); err != nil {
 			return err
 		}
-		*parts = append(*parts, part{id, b.String()})
+		*parts = append(*parts, part{id, showMarks(b.String())})
 		return nil
 	})
 }

@@ -11,13 +11,15 @@ import (
 // A runtimesView answers: who hosts what, who is lost, is what I see exact?
 type runtimesView struct {
 	frame
-	rows []runtimeView
-	note string
+	rows    []runtimeView
+	bridges []bridgeView
+	note    string
 }
 
 // A runtimeView is one component of a runtime.
 type runtimeView struct {
 	name, host, component, version, id string
+	store                              string // where instances are kept, in words
 	componentHref, instancesHref       string
 	status                             string // a word
 	kind                               string // ok, warn or err
@@ -28,9 +30,12 @@ type runtimeView struct {
 	why                                string
 	exactSince                         time.Time
 	exactFor                           string
+	followed                           bool // it does not number what it tells
+	asOf                               time.Time
 	heard                              time.Time
 	heardFor                           string
-	inMotion, ended                    int
+	inMotion, ended, quarantined       int
+	quarantinedHref                    string
 	floor, known                       int64
 	machines                           int
 	twin                               bool // another live one has its name and component
@@ -38,7 +43,9 @@ type runtimeView struct {
 
 func (d *Dashboard) runtimes(r *http.Request) page {
 	fl := d.read(nil)
-	return page{http.StatusOK, runtimesPage(runtimesOf(d.frame(r, fl, "Runtimes", "runtimes", nil), fl))}
+	v := runtimesOf(d.frame(r, fl, "Runtimes", "runtimes", nil), fl)
+	v.bridges = fl.bridges
+	return page{http.StatusOK, runtimesPage(v)}
 }
 
 func runtimesOf(f frame, fl *fleet) runtimesView {
@@ -74,11 +81,11 @@ func runtimesOf(f frame, fl *fleet) runtimesView {
 
 func runtimeOf(m *member, now time.Time) runtimeView {
 	v := runtimeView{
-		name: m.Name, component: m.Component, id: m.RuntimeID, status: string(m.Status), kind: "ok",
+		name: m.Name, component: m.Component, id: m.RuntimeID, store: m.Store, status: string(m.Status), kind: "ok",
 		componentHref: href("instances", "component", m.Component), instancesHref: href("instances", "component", m.Component, "runtime", m.Name),
 		since: m.Since, sinceFor: ago(now, m.Since), epoch: "none", exact: m.Exactness.Exact, exactSince: m.Exactness.Since,
 		exactFor: ago(now, m.Exactness.Since), heard: m.Heard, heardFor: heardText(now.Sub(m.Heard)),
-		inMotion: m.Rows - m.Ended, ended: m.Ended, floor: m.Floor, known: m.Known,
+		followed: m.Followed, asOf: m.AsOf, inMotion: m.Rows - m.Ended, ended: m.Ended - m.Quarantined, quarantined: m.Quarantined, quarantinedHref: quarantinedOf(m), floor: m.Floor, known: m.Known,
 	}
 	if m.Host != "" {
 		v.host = m.Host

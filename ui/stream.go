@@ -1,7 +1,7 @@
 package ui
 
 import (
-	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -34,7 +34,7 @@ func (d *Dashboard) stream(w http.ResponseWriter, r *http.Request) {
 	send := func(text string) bool {
 		// Where no deadline can be set, the server's own holds.
 		_ = rc.SetWriteDeadline(time.Now().Add(writeTime))
-		_, err := fmt.Fprint(w, text)
+		_, err := io.WriteString(w, text)
 		return err == nil && rc.Flush() == nil
 	}
 	if !send("retry: 1000\n\n") {
@@ -45,11 +45,11 @@ func (d *Dashboard) stream(w http.ResponseWriter, r *http.Request) {
 		case p, ok := <-in.patches:
 			if !ok {
 				if in.gone {
-					send("event: gone\ndata:\n\n")
+					send(streamEvent("gone", ""))
 				}
 				return
 			}
-			if !send("event: patch\ndata: " + string(p) + "\n\n") {
+			if !send(string(p)) {
 				return
 			}
 		case <-r.Context().Done():
@@ -74,4 +74,13 @@ func (d *Dashboard) addressOf(of string) (string, bool) {
 		q.Del(key)
 	}
 	return name + "?" + q.Encode(), true
+}
+
+// lineEnds are what ends a line of a server-sent event.
+var lineEnds = strings.NewReplacer("\r\n", "\ndata: ", "\r", "\ndata: ", "\n", "\ndata: ")
+
+// streamEvent is a server-sent event. Data is split at all that ends a line
+// there, so that nothing in it can begin another field or event.
+func streamEvent(name, data string) string {
+	return "event: " + name + "\ndata: " + lineEnds.Replace(data) + "\n\n"
 }

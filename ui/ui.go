@@ -55,14 +55,9 @@ type Config struct {
 	Client Client
 	// Bus tells what happens.
 	Bus Bus
-	// CheckHost refuses requests whose Host header names neither this machine
-	// (localhost, a loopback address) nor one of Hosts. It keeps web pages
-	// that rebind their name to a loopback address from using the browser of
-	// whoever runs the program. Defaults to no check.
-	CheckHost bool
-	// Hosts are names and addresses that CheckHost allows besides, without a
-	// port.
-	Hosts []string
+	// LogOut is the address, relative to that of the pages, where a post logs
+	// people out: all pages have a button for it then. Defaults to none.
+	LogOut string
 	// Version is shown at the foot of pages. Defaults to nothing.
 	Version string
 	// Now tells the time. Defaults to time.Now.
@@ -77,7 +72,7 @@ type Dashboard struct {
 	mux         *http.ServeMux
 	views       map[string]func(*http.Request) page
 	guarded     http.Handler
-	layouts     *diagram.Layouter
+	drawings    *drawings
 	activity    *activity
 	definitions *definitions
 	histories   *histories
@@ -116,7 +111,7 @@ func New(ctx context.Context, c Config) (*Dashboard, error) {
 		return nil, err
 	}
 	d := &Dashboard{
-		config: c, mux: http.NewServeMux(), layouts: diagram.New(), activity: a,
+		config: c, mux: http.NewServeMux(), drawings: newDrawings(diagram.New()), activity: a,
 		definitions: newDefinitions(), histories: newHistories(),
 	}
 	d.views = map[string]func(*http.Request) page{
@@ -162,6 +157,7 @@ func (d *Dashboard) parts(ctx context.Context, address string) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx = context.WithValue(ctx, streamKey{}, true)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/"+strings.TrimPrefix(u.Path, "/")+"?"+u.RawQuery, nil)
 	if err != nil {
 		return nil, err
@@ -190,7 +186,7 @@ func (d *Dashboard) EndStreams() { d.hub.stop() }
 func (d *Dashboard) Close() error {
 	d.hub.stop()
 	d.activity.stop()
-	return d.layouts.Close()
+	return d.drawings.close()
 }
 
 // route finds the handler, and answers with a page of its own where there is
@@ -200,16 +196,26 @@ func (d *Dashboard) route(w http.ResponseWriter, r *http.Request) {
 		d.mux.ServeHTTP(w, r)
 		return
 	}
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	if takes := d.methods(r); len(takes) > 0 {
+		allowed := strings.Join(takes, ", ")
+		w.Header().Set("Allow", allowed)
+		d.show(w, r, d.problem(r, http.StatusMethodNotAllowed, r.Method+" is not allowed here", "This address takes "+allowed+" only."))
+		return
+	}
+	d.show(w, r, d.problem(r, http.StatusNotFound, "No page "+r.URL.Path, "The pages begin at the overview."))
+}
+
+// methods are those that the address of a request takes, none where there is
+// nothing.
+func (d *Dashboard) methods(r *http.Request) (takes []string) {
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
 		other := r.Clone(r.Context())
 		other.Method = method
 		if _, pattern := d.mux.Handler(other); pattern != "" {
-			w.Header().Set("Allow", method)
-			d.show(w, r, d.problem(r, http.StatusMethodNotAllowed, r.Method+" is not allowed here", "This address takes "+method+" only."))
-			return
+			takes = append(takes, method)
 		}
 	}
-	d.show(w, r, d.problem(r, http.StatusNotFound, "No page "+r.URL.Path, "The pages begin at the overview."))
+	return takes
 }
 
 // healthz says whether the mesh can be reached.

@@ -168,7 +168,7 @@ func orUnknown(name string) string {
 	return name
 }
 
-// delay is "after 5m0s", or none if there is no delay.
+// delay is "after 5m", or none if there is no delay.
 func delay(ms int64, none string) string {
 	switch {
 	case ms <= 0:
@@ -176,7 +176,14 @@ func delay(ms int64, none string) string {
 	case ms > math.MaxInt64/int64(time.Millisecond):
 		return "after " + strconv.FormatInt(ms, 10) + "ms"
 	}
-	return "after " + (time.Duration(ms) * time.Millisecond).String()
+	text := (time.Duration(ms) * time.Millisecond).String() // 1h0m0s
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return "after " + text
 }
 
 // A merged edge is all transitions of one kind from one state to another. It

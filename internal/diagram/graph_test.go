@@ -24,7 +24,7 @@ func TestLines(t *testing.T) {
 		{"triggerable", fsm.Transition{Event: "E", Type: "triggerable"}, []line{{EventLine, "E"}}},
 		{"a type that does not exist", fsm.Transition{Event: "E", Type: "Timeout"}, []line{{EventLine, "E"}}},
 		{"without an event", fsm.Transition{}, []line{{EventLine, "(no event)"}}},
-		{"timeout", fsm.Transition{Event: "E", Type: "timeout", TimeoutMs: 300_000}, []line{{ClockLine, "E"}, {DetailLine, "after 5m0s"}}},
+		{"timeout", fsm.Transition{Event: "E", Type: "timeout", TimeoutMs: 300_000}, []line{{ClockLine, "E"}, {DetailLine, "after 5m"}}},
 		{"timeout without a delay", fsm.Transition{Event: "E", Type: "timeout"}, []line{{ClockLine, "E"}, {DetailLine, "never: no delay"}}},
 		{"timeout beyond a time.Duration", fsm.Transition{Event: "E", Type: "timeout", TimeoutMs: math.MaxInt64}, []line{{ClockLine, "E"}, {DetailLine, "after 9223372036854775807ms"}}},
 		{"auto", fsm.Transition{Event: "E", Type: "auto"}, []line{{EventLine, "E"}, {DetailLine, "auto"}}},

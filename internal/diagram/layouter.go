@@ -220,6 +220,10 @@ func (l *Layouter) Close() error {
 	return err
 }
 
+// Kept returns the layout of a machine if the cache has it, else nil. It does not
+// wait.
+func (l *Layouter) Kept(m *fsm.Machine) *Layout { return l.get(contentOf(m)) }
+
 func (l *Layouter) get(key digest) *Layout {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"go/types"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +101,7 @@ func TestCheckListen(t *testing.T) {
 			t.Errorf("IsLoopback(%q): got %v", address, got)
 		}
 		err := CheckListen(address, false, false)
-		if open, ok := errors.AsType[*OpenError](err); ok == loopback || ok && (open.Address != address || !strings.Contains(err.Error(), "FSMESH_PASSWORD")) {
+		if open, ok := errors.AsType[*OpenError](err); ok == loopback || ok && (open.Address != address || !strings.Contains(err.Error(), "set a password or a token")) {
 			t.Errorf("CheckListen(%q): got %v", address, err)
 		}
 		if CheckListen(address, true, false) != nil || CheckListen(address, false, true) != nil {
@@ -105,14 +110,36 @@ func TestCheckListen(t *testing.T) {
 	}
 }
 
+// TestPeopleAreToldInWords has refusals that people read in a browser.
+func TestPeopleAreToldInWords(t *testing.T) {
+	s := open(t, Config{Password: password, Hosts: []string{"shop.example"}}, "")
+	const html = "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"
+	for _, x := range []struct {
+		status             int
+		method, path, form string
+		says               string
+		headers            []string
+	}{
+		{403, "GET", "/", "", "The host &#34;evil.example&#34; is not one of this server&#39;s names", []string{"Host", "evil.example"}},
+		{403, "POST", "/create", "x=1", "This request comes from another site", []string{"Sec-Fetch-Site", "cross-site"}},
+		{401, "POST", "/create", "x=1", "This server needs a token", nil},
+		{405, "GET", "/logout", "", "The logout takes POST.", nil},
+	} {
+		body, h := s.want(x.status, x.method, x.path, x.form, append([]string{"Accept", html}, x.headers...)...)
+		if !strings.HasPrefix(h.Get("Content-Type"), "text/html") || !strings.Contains(body, x.says) || strings.Contains(body, "<form") || strings.Contains(body, `"code"`) {
+			t.Errorf("%s %s: got %s, want a page that says %q", x.method, x.path, body, x.says)
+		}
+	}
+}
+
 func TestHostIsChecked(t *testing.T) {
-	s := open(t, Config{Hosts: []string{"shop.example"}}, "")
+	s := open(t, Config{Hosts: []string{"shop.example"}, AllowWith: "--names"}, "")
 	for _, host := range []string{"localhost", "127.0.0.1:99", "[::1]:3000", "shop.example", "SHOP.example.:80"} {
 		s.want(200, "GET", "/", "", "Host", host)
 	}
 	for _, host := range []string{"evil.example", "shop.example.evil.example", "localhost.evil.example:3000", "10.0.0.1"} {
 		body, _ := s.want(403, "GET", "/", "", "Host", host)
-		if !strings.Contains(body, `"code":"host_not_allowed"`) || !strings.Contains(body, "--allow-host") {
+		if !strings.Contains(body, `"code":"host_not_allowed"`) || !strings.Contains(body, "allow the name (--names)") {
 			t.Errorf("%s: %s", host, body)
 		}
 	}
@@ -145,8 +172,15 @@ func TestToken(t *testing.T) {
 			t.Errorf("%q: %v %s", given, h, body)
 		}
 	}
-	// Without a password there is no login.
-	s.want(401, "GET", "/login", "", "Accept", "text/html")
+	// Without a password people log in with the token.
+	if page, _ := s.want(200, "GET", "/login", ""); !strings.Contains(page, ">Token</label>") {
+		t.Errorf("the login does not ask for a token: %s", page)
+	}
+	if page, _ := s.want(401, "POST", "/login", "password="+token+"x"); !strings.Contains(page, "That is not the token.") {
+		t.Errorf("after a wrong token: %s", page)
+	}
+	s.want(303, "POST", "/login", "password="+token)
+	s.want(200, "GET", "/x", "")
 }
 
 func TestLogin(t *testing.T) {
@@ -261,6 +295,38 @@ func TestShortSecretsAreRefused(t *testing.T) {
 	}
 	if dump := fmt.Sprintf("%+v", g); strings.Contains(dump, password) || strings.Contains(dump, token) {
 		t.Error("a dump of the guard has a secret in it")
+	}
+}
+
+// Secrets are compared by what takes one time for all, and by nothing else: how long
+// it takes can't be told apart by a test that has to hold on a busy machine, so it
+// is what is written that is checked.
+func TestSecretsAreComparedInConstantTime(t *testing.T) {
+	file, err := parser.ParseFile(gotoken.NewFileSet(), "guard.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var called, compared []string
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || f.Name.Name != "matches" {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				called = append(called, types.ExprString(n.Fun))
+			case *ast.BinaryExpr:
+				compared = append(compared, types.ExprString(n))
+			}
+			return true
+		})
+	}
+	if want := []string{"sha256.Sum256", "[]byte", "subtle.ConstantTimeCompare"}; !slices.Equal(called, want) {
+		t.Errorf("it calls %v, want %v", called, want)
+	}
+	if want := []string{"want == nil", "subtle.ConstantTimeCompare(want[:], have[:]) == 1"}; !slices.Equal(compared, want) {
+		t.Errorf("it compares %v, want %v", compared, want)
 	}
 }
 

@@ -18,12 +18,15 @@ import (
 type Config struct {
 	// Password is asked for by the login page. Defaults to none.
 	Password string
-	// Token is what scripts send, as "Authorization: Bearer TOKEN". Defaults to
-	// none.
+	// Token is what scripts send, as "Authorization: Bearer TOKEN". Without a
+	// password the login page asks for it. Defaults to none.
 	Token string
 	// Hosts are names and addresses under which the server may be reached
 	// besides loopback ones, without a port.
 	Hosts []string
+	// AllowWith is the setting that Hosts come from, such as --allow-host: who
+	// comes under another name reads of it. Defaults to not naming one.
+	AllowWith string
 	// AnyHost does not look at the name. Defaults to looking at it while there
 	// are no credentials, and not with credentials: who has none gets nothing
 	// then, whatever the name.
@@ -45,6 +48,14 @@ type Guard struct {
 	origin          *http.CrossOriginProtection
 	sessions        sessions
 	attempts        attempts
+}
+
+// allow names the setting, as far as there is one.
+func (c *Config) allow() string {
+	if c.AllowWith == "" {
+		return ""
+	}
+	return " (" + c.AllowWith + ")"
 }
 
 // MinSecret is the least length of a password or token, in bytes.
@@ -99,23 +110,31 @@ func matches(want *[sha256.Size]byte, given string) bool {
 	return subtle.ConstantTimeCompare(want[:], have[:]) == 1
 }
 
+// secret is what people log in with.
+func (g *Guard) secret() (digest *[sha256.Size]byte, name string) {
+	if g.password == nil {
+		return g.token, "token"
+	}
+	return g.password, "password"
+}
+
 // HasCredentials reports whether a password or a token is asked for.
 func (g *Guard) HasCredentials() bool { return g.password != nil || g.token != nil }
 
 // Wrap puts the guard before a handler. The guard itself answers /login and
-// /logout where there is a password.
+// /logout where something is asked for.
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.hostAllowed(r.Host) {
-			refuse(w, http.StatusForbidden, "host_not_allowed",
-				fmt.Sprintf("the host %q is not one of this server's names; use localhost, or allow the name (--allow-host)", clip(r.Host)))
+			refuse(w, r, http.StatusForbidden, "host_not_allowed",
+				fmt.Sprintf("the host %q is not one of this server's names; use localhost, or allow the name%s", clip(r.Host), g.c.allow()))
 			return
 		}
 		if err := g.origin.Check(r); err != nil {
-			refuse(w, http.StatusForbidden, "cross_origin", "this request comes from another site; send it from a page of this server, or from a script")
+			refuse(w, r, http.StatusForbidden, "cross_origin", "this request comes from another site; send it from a page of this server, or from a script")
 			return
 		}
-		if g.password != nil {
+		if g.HasCredentials() {
 			switch r.URL.Path {
 			case "/login":
 				g.login(w, r)
@@ -157,17 +176,21 @@ func (g *Guard) known(r *http.Request) bool {
 
 // unknown leads people to the login page, and tells scripts what is needed.
 func (g *Guard) unknown(w http.ResponseWriter, r *http.Request) {
-	if g.password != nil && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+	if r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
 		w.Header().Set("Location", up(r.URL.Path)+"login?next="+escape(r.URL.RequestURI()))
 		w.WriteHeader(http.StatusSeeOther)
 		return
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="fsmesh"`)
-	refuse(w, http.StatusUnauthorized, "unauthorized", "this server needs a token (Authorization: Bearer …) or a login; the one that was sent, if any, is not it")
+	refuse(w, r, http.StatusUnauthorized, "unauthorized", "this server needs a token (Authorization: Bearer …) or a login; the one that was sent, if any, is not it")
 }
 
-// refuse answers with a problem, as the API does.
-func refuse(w http.ResponseWriter, status int, code, detail string) {
+// refuse answers scripts with a problem, as the API does, and people with a page.
+func refuse(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		showPage(w, status, map[string]string{"Refused": strings.ToUpper(detail[:1]) + detail[1:] + "."})
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -16,7 +16,7 @@ type OpenError struct {
 // Error says what to do.
 func (e *OpenError) Error() string {
 	return fmt.Sprintf("%q can be reached from other machines, and there are no credentials: whoever reaches it may do everything; "+
-		"set a password (FSMESH_PASSWORD) or a token (FSMESH_TOKEN), listen on 127.0.0.1, or say --insecure if that is meant", e.Address)
+		"set a password or a token, or listen on 127.0.0.1", e.Address)
 }
 
 // CheckListen refuses with an *OpenError to listen on an address beyond loopback

@@ -22,24 +22,24 @@ const maxForm = 16 << 10
 func (g *Guard) login(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		showLogin(w, http.StatusOK, r.URL.Query().Get("next"), "")
+		g.showLogin(w, http.StatusOK, r.URL.Query().Get("next"), "")
 	case http.MethodPost:
 		g.takeLogin(w, r)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
-		refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "the login takes GET and POST")
+		refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "the login takes GET and POST")
 	}
 }
 
 func (g *Guard) takeLogin(w http.ResponseWriter, r *http.Request) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		refuse(w, http.StatusUnsupportedMediaType, "unsupported_media_type", "the login takes a form (application/x-www-form-urlencoded)")
+		refuse(w, r, http.StatusUnsupportedMediaType, "unsupported_media_type", "the login takes a form (application/x-www-form-urlencoded)")
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if r.ParseForm() != nil {
-		refuse(w, http.StatusBadRequest, "bad_body", "the login form cannot be read")
+		refuse(w, r, http.StatusBadRequest, "bad_body", "the login form cannot be read")
 		return
 	}
 	next := r.PostForm.Get("next")
@@ -50,12 +50,12 @@ func (g *Guard) takeLogin(w http.ResponseWriter, r *http.Request) {
 	if !g.attempts.allowed(address, g.c.Now()) {
 		g.c.Logger.Warn("login refused: too many wrong passwords", "address", address)
 		w.Header().Set("Retry-After", "5")
-		showLogin(w, http.StatusTooManyRequests, next, "Too many wrong passwords. Wait a few seconds.")
+		g.showLogin(w, http.StatusTooManyRequests, next, "Too many wrong ones. Wait a few seconds.")
 		return
 	}
-	if !matches(g.password, r.PostForm.Get("password")) {
-		g.c.Logger.Warn("login refused: wrong password", "address", address)
-		showLogin(w, http.StatusUnauthorized, next, "That is not the password.")
+	if secret, name := g.secret(); !matches(secret, r.PostForm.Get("password")) {
+		g.c.Logger.Warn("login refused: wrong "+name, "address", address)
+		g.showLogin(w, http.StatusUnauthorized, next, "That is not the "+name+".")
 		return
 	}
 	g.attempts.right(address)
@@ -66,11 +66,20 @@ func (g *Guard) takeLogin(w http.ResponseWriter, r *http.Request) {
 	redirect(w, local(next))
 }
 
+// LogOut is where a post ends the session of who sends it, relative to the
+// server's root, for ui.Config.LogOut; "" where nobody logs in.
+func (g *Guard) LogOut() string {
+	if !g.HasCredentials() {
+		return ""
+	}
+	return "logout"
+}
+
 // logout ends the session. It is a post, so that no link can do it.
 func (g *Guard) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
-		refuse(w, http.StatusMethodNotAllowed, "method_not_allowed", "the logout takes POST")
+		refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "the logout takes POST")
 		return
 	}
 	if c, err := r.Cookie(CookieName); err == nil {
@@ -86,7 +95,13 @@ func secure(r *http.Request) bool {
 	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
 }
 
-func showLogin(w http.ResponseWriter, status int, next, fault string) {
+func (g *Guard) showLogin(w http.ResponseWriter, status int, next, fault string) {
+	_, name := g.secret()
+	showPage(w, status, map[string]string{"Next": local(next), "Fault": fault, "Secret": name})
+}
+
+// showPage shows the login form, or why somebody is refused.
+func showPage(w http.ResponseWriter, status int, data map[string]string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'sha256-"+styleHash+"'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
@@ -94,7 +109,7 @@ func showLogin(w http.ResponseWriter, status int, next, fault string) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = loginTemplate.Execute(w, map[string]string{"Next": local(next), "Fault": fault}) // who asked may be gone
+	_ = loginTemplate.Execute(w, data) // who asked may be gone
 }
 
 // local keeps where to go after the login on this server: a path without a host,

@@ -35,6 +35,7 @@ type View interface {
 	Read(func(*mesh.Directory))
 	Await(ctx context.Context, runtimeID string, seq uint64) error
 	Invalid() uint64
+	Dropped() uint64
 }
 
 // Notices are told as things happen. *mesh.Bus has them.
@@ -58,6 +59,9 @@ type Config struct {
 	// Ready tells /readyz whether this process can do its work. Defaults to
 	// always.
 	Ready func() Readiness
+	// Alive tells /healthz whether the process does what it is for. Defaults to
+	// always: a start that takes long is told by Ready.
+	Alive func() bool
 	// Runtimes tells /metrics how the runtimes in this process are. Defaults to
 	// none.
 	Runtimes func() []RuntimeStatus
@@ -168,6 +172,9 @@ func (c *Config) setDefaults() {
 	if c.Ready == nil {
 		c.Ready = func() Readiness { return Readiness{Ready: true} }
 	}
+	if c.Alive == nil {
+		c.Alive = func() bool { return true }
+	}
 	if c.Health.Mode == "" {
 		c.Health.Mode = "distributed"
 	}
@@ -203,11 +210,21 @@ func (c *Config) setDefaults() {
 // Close ends what the API has running, streams too, and waits for it. It may be
 // called more than once.
 func (a *API) Close() error {
+	a.EndStreams()
+	return nil
+}
+
+// EndStreams ends the streams of notices, as Close does. It fits
+// http.Server.RegisterOnShutdown: a server that shuts down would wait for them.
+func (a *API) EndStreams() {
 	if a.hub != nil {
 		a.hub.close()
 	}
-	return nil
 }
+
+// Paths are where an API belongs in a mux that has other handlers besides; the
+// ones that end in a slash stand for all below them.
+func Paths() []string { return []string{"/api/", "/health", "/healthz", "/readyz", "/metrics"} }
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }

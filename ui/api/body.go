@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,6 +43,17 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (object, error)
 		return nil, wrong(CodeBadBody, "the body is not a JSON object: %v", err)
 	}
 	return o, nil
+}
+
+// only refuses a field that the operation does not take: left out of account, a
+// misspelt one would not do what it was sent for.
+func (o object) only(known ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(o)) {
+		if !slices.Contains(known, name) {
+			return wrong(CodeBadBody, "there is no field %q here%s", name, suggest(name, known))
+		}
+	}
+	return nil
 }
 
 // text returns a field that has to be a string if it is there; null counts as
@@ -122,9 +135,13 @@ type eventBody struct {
 // noEventType is what the ancestor says, word for word.
 const noEventType = `Missing event type. Send { event: "NAME" } or { type: "NAME" }`
 
-func (a *API) readEvent(w http.ResponseWriter, r *http.Request) (*eventBody, error) {
+// readEvent reads an event, besides which the body may have the fields more.
+func (a *API) readEvent(w http.ResponseWriter, r *http.Request, more ...string) (*eventBody, error) {
 	o, err := a.readObject(w, r)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.only(append([]string{"type", "event", "payload", "ifVersion"}, more...)...); err != nil {
 		return nil, err
 	}
 	kind, errType := o.text("type")

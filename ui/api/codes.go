@@ -105,7 +105,7 @@ var meanings = []Meaning{
 	{fsm.CodeUnknownOutcome, http.StatusGatewayTimeout, ExitFailed, "it is not known whether it was stored", true},
 	{fsm.CodeHookTimeout, http.StatusInternalServerError, ExitFailed, "a hook did not return in time", false},
 	{fsm.CodeCallEnded, http.StatusInternalServerError, ExitFailed, "the call of the hook has ended", false},
-	{fsm.CodePersistence, http.StatusInternalServerError, ExitFailed, "the runtime has no store", false},
+	{fsm.CodePersistence, http.StatusNotImplemented, ExitFailed, "the runtime has no store", false},
 	{fsm.CodeConfig, http.StatusInternalServerError, ExitUsage, "the configuration is not valid", false},
 	{fsm.CodeDefinition, http.StatusInternalServerError, ExitFailed, "the definition is not valid", false},
 	{fsm.CodeLagged, http.StatusInternalServerError, ExitFailed, "the reader was too slow", false},
@@ -149,7 +149,7 @@ func CodeOf(err error) fsm.Code {
 		return CodeBadCursor
 	case errors.Is(err, nats.ErrNoResponders):
 		return CodeGone
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrDisconnected),
+	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrDisconnected),
 		errors.Is(err, nats.ErrConnectionReconnecting), errors.Is(err, nats.ErrReconnectBufExceeded):
 		return CodeUnreachable
 	}

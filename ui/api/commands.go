@@ -73,7 +73,7 @@ func (a *API) send(message string) func(http.ResponseWriter, *http.Request) erro
 		t := target(r)
 		out, err := a.c.Commands.Send(r.Context(), t, fsm.Event{Type: ev.kind, Payload: ev.payload}, mesh.SendOptions{EventID: id, IfVersion: ev.ifVersion})
 		if err != nil {
-			return a.explain(t, meant(err, ev.kind))
+			return a.explain(t, Meant(err, ev.kind))
 		}
 		return a.conclude(w, r, message, out)
 	}
@@ -100,6 +100,9 @@ func (a *API) create(w http.ResponseWriter, r *http.Request, name, key string) e
 	}
 	o, err := a.readObject(w, r)
 	if err != nil {
+		return err
+	}
+	if err := o.only("machineName", "context", "key", "id", "state", "orGet"); err != nil {
 		return err
 	}
 	machine, errMachine := o.text("machineName")
@@ -190,7 +193,7 @@ func (a *API) postBroadcast(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ev, err := a.readEvent(w, r)
+	ev, err := a.readEvent(w, r, "state")
 	if err != nil {
 		return err
 	}

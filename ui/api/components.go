@@ -283,8 +283,16 @@ type runtimeRow struct {
 	Missing   uint64 `json:"missing,omitempty"`
 	Instances int    `json:"instances"`
 	Ended     int    `json:"ended"`
-	Epoch     uint64 `json:"epoch,omitempty"`
-	Protocol  int    `json:"protocol,omitempty"`
+	// Quarantined are those of Ended that are set aside.
+	Quarantined int    `json:"quarantined,omitempty"`
+	Epoch       uint64 `json:"epoch,omitempty"`
+	// Store says in words where its instances are kept, and when on disk.
+	Store    string `json:"store,omitempty"`
+	Protocol int    `json:"protocol,omitempty"`
+	// Followed says that it is behind a bridge and does not number what it tells:
+	// its instances are as of its last answer, AsOf, and what it told since.
+	Followed bool  `json:"followed,omitempty"`
+	AsOf     int64 `json:"asOf,omitempty"` // Unix ms
 }
 
 func (a *API) getRuntimes(w http.ResponseWriter, r *http.Request) error {
@@ -298,12 +306,16 @@ func (a *API) getRuntimes(w http.ResponseWriter, r *http.Request) error {
 		if i.Status == mesh.Superseded {
 			continue // who took it over is there
 		}
-		rows = append(rows, runtimeRow{
+		row := runtimeRow{
 			RuntimeID: i.RuntimeID, Component: i.Component, Host: i.Host, Port: i.Port, LastSeen: i.Heard.UnixMilli(),
 			Name: i.Name, Status: string(i.Status), Since: i.Since.UnixMilli(), Exact: i.Exactness.Exact,
 			Reason: string(i.Exactness.Reason), Missing: i.Exactness.Missing, Instances: i.Rows - i.Ended, Ended: i.Ended,
-			Epoch: i.Epoch, Protocol: i.Protocol,
-		})
+			Quarantined: i.Quarantined, Epoch: i.Epoch, Store: i.Store, Protocol: i.Protocol, Followed: i.Followed,
+		}
+		if i.Followed && !i.AsOf.IsZero() {
+			row.AsOf = i.AsOf.UnixMilli()
+		}
+		rows = append(rows, row)
 	}
 	return answer(w, map[string]any{"runtimes": rows})
 }

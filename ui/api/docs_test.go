@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/fsmesh/fsmesh/mesh"
 )
 
 // The examples of docs/api.md are run in their order: the answer has the status
@@ -16,6 +18,7 @@ import (
 // that of this package.
 func TestDocs(t *testing.T) {
 	w := newWorld(t, nil)
+	w.bridge(&mesh.BridgeStatus{ID: "b-1", Broker: "redis://***@redis:6379", Host: "bridge-1", Active: true, Counters: map[string]uint64{"received": 12, "published": 40}})
 	b, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
 		t.Fatal(err)

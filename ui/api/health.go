@@ -33,6 +33,9 @@ func (a *API) getHealth(w http.ResponseWriter, _ *http.Request) error {
 
 // getHealthz says that the process answers.
 func (a *API) getHealthz(w http.ResponseWriter, _ *http.Request) error {
+	if !a.c.Alive() {
+		return unavailable(w, map[string]any{"status": "starting"})
+	}
 	return answer(w, map[string]any{"status": "ok"})
 }
 
@@ -49,6 +52,11 @@ func (a *API) getReadyz(w http.ResponseWriter, _ *http.Request) error {
 	if ready.Ready {
 		return answer(w, v)
 	}
+	return unavailable(w, v)
+}
+
+// unavailable is a "not yet".
+func unavailable(w http.ResponseWriter, v map[string]any) error {
 	b, err := encode(v)
 	if err != nil {
 		return err

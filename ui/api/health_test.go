@@ -34,6 +34,18 @@ func TestHealthAndReadiness(t *testing.T) {
 	}
 }
 
+// A busyView had to leave messages out.
+type busyView struct{ View }
+
+func (busyView) Dropped() uint64 { return 17 }
+
+func TestMetricsTellWhatWasDropped(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.View = busyView{c.View} })
+	if text := string(w.want(200, "GET /metrics", nil).raw); !strings.Contains(text, "\nfsmesh_mesh_dropped_total 17\n") {
+		t.Error("the metrics do not tell what was dropped")
+	}
+}
+
 // The numbers are those of what was done; paths are those of the table, so that
 // ids make no labels.
 func TestMetrics(t *testing.T) {

@@ -60,6 +60,9 @@ func (a *API) postLetter(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := o.only("record", "n"); err != nil {
+		return err
+	}
 	text, err := o.text("record")
 	if err != nil {
 		return err

@@ -70,6 +70,7 @@ var (
 	descBehind    = description("mesh_notices_missing", "Notices that the view knows to be missing now.")
 	descBytes     = description("mesh_view_bytes", "Estimated memory of the rows of the view.")
 	descInvalid   = description("mesh_undecodable_total", "Messages that could not be decoded.")
+	descDropped   = description("mesh_dropped_total", "Messages that the view left out since too many waited; what they told was asked for since.")
 	descStreams   = description("http_streams", "Open streams of notices.")
 
 	descPhase       = description("runtime_phase", "1 for the phase that a runtime of this process is in.", "runtime", "phase")
@@ -100,11 +101,15 @@ var counters = []struct {
 	{description("mesh_repair_rows_total", "Rows and ends that repairs brought."), func(c *mesh.Counters) uint64 { return c.RepairRows }},
 }
 
+// A metric gives one value to whoever collects.
+type metric func(d *prometheus.Desc, value float64, labels ...string)
+
 // Describe implements prometheus.Collector.
 func (c *reading) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descInstances, descRuntimes, descInexact, descBehind, descBytes, descInvalid, descStreams,
+		descInstances, descRuntimes, descInexact, descBehind, descBytes, descInvalid, descDropped, descStreams,
 		descPhase, descRestored, descRecords, descQuarantined, descReady,
+		descBridges, descBridgeRuntimes, descBridgeQueued, descBridgeCounters,
 	} {
 		ch <- d
 	}
@@ -121,14 +126,19 @@ func (c *reading) Collect(ch chan<- prometheus.Metric) {
 	c.a.c.View.Read(func(d *mesh.Directory) {
 		counts, runtimes, components = d.Counters(), d.Runtimes(time.Now()), d.Components()
 	})
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	of := func(kind prometheus.ValueType) metric {
+		return func(d *prometheus.Desc, v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+		}
 	}
+	gauge := of(prometheus.GaugeValue)
 	for _, k := range counters {
 		ch <- prometheus.MustNewConstMetric(k.desc, prometheus.CounterValue, float64(k.of(&counts)))
 	}
 	ch <- prometheus.MustNewConstMetric(descInvalid, prometheus.CounterValue, float64(c.a.c.View.Invalid()))
+	ch <- prometheus.MustNewConstMetric(descDropped, prometheus.CounterValue, float64(c.a.c.View.Dropped()))
 	c.runtimes(runtimes, gauge)
+	c.a.collectBridges(gauge, of(prometheus.CounterValue))
 	for _, comp := range components {
 		for _, m := range comp.Machines {
 			for _, s := range m.States {
@@ -153,7 +163,7 @@ func (c *reading) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func (c *reading) runtimes(infos []mesh.RuntimeInfo, gauge func(*prometheus.Desc, float64, ...string)) {
+func (c *reading) runtimes(infos []mesh.RuntimeInfo, gauge metric) {
 	type pair struct{ component, word string }
 	statuses, reasons := map[pair]int{}, map[pair]int{}
 	var missing uint64

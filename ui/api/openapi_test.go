@@ -23,7 +23,41 @@ func (w *world) documentOf() map[string]any {
 	return v.(map[string]any)
 }
 
-// The document has the structure that OpenAPI 3.1 asks for. The check is a
+// The document is what the schema of the OpenAPI Initiative asks for, with the
+// formats that are in it.
+func TestOpenAPIDocumentFitsTheOfficialSchema(t *testing.T) {
+	w := newWorld(t, nil)
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	official, err := c.Compile("testdata/openapi/schema-2022-10-07.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := official.Validate(w.documentOf()); err != nil {
+		t.Errorf("%#v", err)
+	}
+	// It finds what is wrong.
+	for name, spoil := range map[string]func(map[string]any){
+		"no info":             func(doc map[string]any) { delete(doc, "info") },
+		"version of 3.0":      func(doc map[string]any) { doc["openapi"] = "3.0.3" },
+		"unknown member":      func(doc map[string]any) { doc["path"] = map[string]any{} },
+		"path without a /":    func(doc map[string]any) { doc["paths"].(map[string]any)["health"] = map[string]any{} },
+		"answer without text": func(doc map[string]any) { answers(doc)["200"] = map[string]any{} },
+		"status of a word":    func(doc map[string]any) { answers(doc)["fine"] = map[string]any{"description": "x"} },
+	} {
+		doc := w.documentOf()
+		if spoil(doc); official.Validate(doc) == nil {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}
+
+// answers is what the document says of the answers of an operation.
+func answers(doc map[string]any) map[string]any {
+	return doc["paths"].(map[string]any)["/health"].(map[string]any)["get"].(map[string]any)["responses"].(map[string]any)
+}
+
+// The document has the structure that this server's has. The check is a
 // schema of our own for what the document uses: every key is named in it, so
 // that a misspelt one is found. Besides: references lead somewhere, parameters of
 // paths are those in braces, ids are unique, schemas compile as 2020-12.

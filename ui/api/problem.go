@@ -97,8 +97,8 @@ type partialError struct {
 func (e *partialError) Error() string { return e.err.Error() }
 func (e *partialError) Unwrap() error { return e.err }
 
-// ignoredError adds the event that was probably meant.
-func meant(err error, event string) error {
+// Meant adds to the refusal of an event the accepted one that was probably meant.
+func Meant(err error, event string) error {
 	e, ok := errors.AsType[*fsm.Error](err)
 	if !ok || e.Code != fsm.CodeEventIgnored {
 		return err

@@ -66,6 +66,8 @@ func schemas() schema {
 		"Components":     fields(schema{"components": listOf(refTo("Component"))}, "components"),
 		"Machines":       fields(schema{"machines": listOf(anyObject)}, "machines"),
 		"Diagram":        fields(schema{"diagram": stringSchema, "machineName": stringSchema, "componentName": stringSchema, "currentState": schema{"type": []string{"string", "null"}}}, "diagram", "machineName", "componentName", "currentState"),
+		"Bridge":         structSchema(reflect.TypeFor[bridgeRow]()),
+		"Bridges":        fields(schema{"bridges": listOf(refTo("Bridge"))}, "bridges"),
 		"Runtimes":       fields(schema{"runtimes": listOf(refTo("Runtime"))}, "runtimes"),
 		"Instances":      fields(schema{"instances": listOf(refTo("Instance")), "total": wholeSchema, "nextCursor": schema{"type": []string{"string", "null"}}}, "instances"),
 		"Found":          fields(schema{"instances": listOf(refTo("Instance")), "more": schema{"type": "boolean"}, "missingRuntimes": listOf(stringSchema)}, "instances"),
@@ -123,6 +125,8 @@ func typeSchema(t reflect.Type) schema {
 		return stringSchema
 	case reflect.Bool:
 		return schema{"type": "boolean"}
+	case reflect.Map:
+		return schema{"type": "object", "additionalProperties": typeSchema(t.Elem())}
 	case reflect.Slice:
 		return listOf(typeSchema(t.Elem()))
 	case reflect.Struct:

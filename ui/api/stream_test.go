@@ -80,7 +80,7 @@ func (w *world) open(query, last string) (next func() frame, end func()) {
 			select {
 			case f := <-frames:
 				return f
-			case <-time.After(10 * time.Second):
+			case <-time.After(60 * time.Second):
 				w.t.Fatal("no event within 10 s")
 				return frame{}
 			}

@@ -98,7 +98,7 @@ func (w *world) host(name string, c *fsm.Component, host string, port int) *fsm.
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = rt.Stop(context.Background()) })
-	a, err := mesh.Attach(w.t.Context(), rt, w.bus, mesh.AttachOptions{Host: host, Port: port, Logger: quiet()})
+	a, err := mesh.Attach(w.t.Context(), rt, w.bus, mesh.AttachOptions{Store: "folder: sync always", Host: host, Port: port, Logger: quiet()})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func (w *world) exact(n int) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); {
+	for deadline := time.Now().Add(60 * time.Second); !ok(); {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 15 s: %s", what)
 		}

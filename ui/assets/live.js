@@ -52,8 +52,10 @@
   }
 
   function show(ok) {
-    lamp.className = ok ? "live" : "live off";
-    const word = ok ? "Live" : "Stopped";
+    // The server is there, but what it shows is not: the mesh is away.
+    const away = document.getElementById("clock").hasAttribute("data-away");
+    lamp.className = !ok ? "live off" : away ? "live paused" : "live";
+    const word = !ok ? "Stopped" : away ? "No mesh" : "Live";
     if (state.textContent !== word) state.textContent = word;
     banner.hidden = ok;
     if (ok) last = new Date();

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
@@ -46,7 +47,9 @@ func Start(ctx context.Context) (*Engine, error) {
 }
 
 func (e *Engine) start(ctx context.Context) error {
-	compiled, err := e.runtime.CompileModule(ctx, module)
+	// More than one worker looks at the context between two functions: one alone
+	// would go on to the end, long after a program was told to end.
+	compiled, err := e.runtime.CompileModule(experimental.WithCompilationWorkers(ctx, 2), module)
 	if err != nil {
 		return err
 	}

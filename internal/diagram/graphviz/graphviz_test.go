@@ -5,9 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -86,5 +88,24 @@ func TestNotice(t *testing.T) {
 	sum := sha256.Sum256(module)
 	if want := "sha256: " + hex.EncodeToString(sum[:]); !strings.Contains(string(notice), want) {
 		t.Errorf("NOTICE lacks the line %q", want)
+	}
+}
+
+// A start that is broken off while Graphviz is compiled does not go on to its end: a
+// program that is told to end waits for it.
+func TestStartIsBrokenOff(t *testing.T) {
+	begin := time.Now()
+	if err := start(t).Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole := time.Since(begin)
+	ctx, cancel := context.WithTimeout(t.Context(), whole/10)
+	defer cancel()
+	begin = time.Now()
+	if e, err := Start(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, %v, want that its time is over", e, err)
+	}
+	if took := time.Since(begin); took > whole/2 {
+		t.Errorf("a start that was broken off after %v took %v of the %v of a whole one", whole/10, took, whole)
 	}
 }
