@@ -88,9 +88,12 @@ type fleet struct {
 	closers []func()
 }
 
-func newFleet(instances int) *fleet {
+// newFleet makes one whose runtime keeps its instances in memory alone.
+func newFleet(instances int) *fleet { return newFleetOf(fsm.Config{}, instances) }
+
+func newFleetOf(c fsm.Config, instances int) *fleet {
 	f := &fleet{node: must(mesh.Start(ctx, mesh.Config{Logger: quiet()}))}
-	f.rt, f.ids = started(fsm.Config{}, instances)
+	f.rt, f.ids = started(c, instances)
 	f.bus = f.connect()
 	a := must(mesh.Attach(ctx, f.rt, f.bus, mesh.AttachOptions{}))
 	f.own = a.RuntimeIDs()["Bench"]

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/fsmesh/fsmesh/fsm"
@@ -84,13 +85,15 @@ type child struct {
 	end func() error
 }
 
-func startChild(size int) (*child, error) {
+// spawn starts the program anew with some more of an environment, and waits
+// until it is ready.
+func spawn(env ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find the program: %w", err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", childEnv, size))
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -107,25 +110,51 @@ func startChild(size int) (*child, error) {
 	c.end = func() error { in.Close(); return cmd.Wait() }
 	if !c.out.Scan() || strings.TrimSpace(c.out.Text()) != "ready" {
 		c.end()
-		return nil, fmt.Errorf("child of %d instances did not get ready", size)
+		return nil, fmt.Errorf("a child with %q did not get ready", env)
 	}
 	return c, nil
+}
+
+func startChild(size int) (*child, error) { return spawn(fmt.Sprintf("%s=%d", childEnv, size)) }
+
+// kill ends the child at once, as a power cut would.
+func (c *child) kill() error {
+	if err := c.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill a child: %w", err)
+	}
+	c.end() // it says that it was killed
+	return nil
+}
+
+// ask has the child do something and returns the numbers that it answers with.
+func (c *child) ask(format string, args ...any) ([]float64, error) {
+	what := fmt.Sprintf(format, args...)
+	fmt.Fprintln(c.in, what)
+	if err := c.in.Flush(); err != nil {
+		return nil, fmt.Errorf("ask the child: %w", err)
+	}
+	if !c.out.Scan() {
+		return nil, fmt.Errorf("the child did not answer to %q", what)
+	}
+	var out []float64
+	for f := range strings.FieldsSeq(c.out.Text()) {
+		v, err := strconv.ParseFloat(f, 64)
+		if err != nil {
+			return nil, fmt.Errorf("the child answered %q to %q", c.out.Text(), what)
+		}
+		out = append(out, v)
+	}
+	return out, nil
 }
 
 // measure has the child do something n times and returns the ns and the ns of
 // CPU time for one.
 func (c *child) measure(what string, n int) (wall, cpu float64, err error) {
-	fmt.Fprintln(c.in, what, n)
-	if err := c.in.Flush(); err != nil {
-		return 0, 0, fmt.Errorf("ask the child: %w", err)
+	out, err := c.ask("%s %d", what, n)
+	if err != nil {
+		return 0, 0, err
 	}
-	if !c.out.Scan() {
-		return 0, 0, fmt.Errorf("the child did not answer")
-	}
-	if _, err := fmt.Sscan(c.out.Text(), &wall, &cpu); err != nil {
-		return 0, 0, fmt.Errorf("the child answered %q: %w", c.out.Text(), err)
-	}
-	return wall, cpu, nil
+	return out[0], out[1], nil
 }
 
 // benchScale measures what a send costs more where there are many instances.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fsmesh/fsmesh/internal/headroom"
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
@@ -24,6 +25,7 @@ func serveIdle() bool {
 		return false
 	}
 	if what == "node" {
+		headroom.Keep() // as fsmesh node does
 		n := must(mesh.Start(ctx, mesh.Config{Logger: quiet()}))
 		defer n.Stop(ctx)
 		b := must(n.Connect(mesh.BusOptions{Logger: quiet()}))

@@ -13,10 +13,12 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/headroom"
 )
 
 func main() {
-	if serveChild() || serveIdle() {
+	if serveChild() || serveIdle() || serveStore() {
 		return
 	}
 	var o options
@@ -25,6 +27,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 0, "rounds in which the sides of a ratio are measured in turns (default 15, short: 2)")
 	flag.Parse()
 	o.out = os.Stdout
+	headroom.Keep() // as the programs do
 	if _, err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -59,6 +62,7 @@ var groups = []group{
 	{"notices", "Notices from a runtime to a directory (ratio: our rate / the reference's)", benchNotices},
 	{"directory", "A directory of many instances (ratio: ours / the reference's)", benchDirectory},
 	{"commands", "Commands over the bus (ratio: our rate / the reference's)", benchCommands},
+	{"pages", "Pages of many instances while events come (ratio: ours / the reference's)", benchPages},
 	{"idle", "A node that has nothing to do (ratio: ours / a program that does nothing)", benchIdle},
 	{"restore", "Start from a store (ratio: our time / the reference's)", benchRestore},
 	{"durable", "Sends that are on the disk, the embedded store (ratio: our rate / the reference's)", benchDurable},

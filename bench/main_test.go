@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if serveChild() || serveIdle() {
+	if serveChild() || serveIdle() || serveStore() {
 		return
 	}
 	os.Exit(m.Run())
@@ -80,13 +80,22 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 		{"directory", `^50 rows`, 4},
 		{"commands", `^Client.Send, 1 caller$`, 1},
 		{"commands", `^Client.Send, 64 callers$`, 1},
+		{"pages", `^first byte of `, 11},
+		{"pages", `^from a change to its page`, 1},
+		{"pages", `^CPU of 100 open pages`, 3},
 		{"idle", `^resident memory$`, 1},
 		{"idle", `^time until it is up$`, 1},
 		{"restore", `instances of \d+ records each$`, 6},
 		{"durable", `^\d+ callers, 3 fields$`, 5},
-		{"start", `^heap of an instance`, 1},
-		{"start", `^history of 20 records`, 1},
-		{"start", `^start: `, 1},
+		{"start", `^start after a kill`, 1},
+		{"start", `^start from checkpoints`, 1},
+		{"start", `^heap of an instance`, 2},
+		{"start", `^history of 20 records`, 2},
+		{"start", `^commits of 64 callers`, 1},
+		{"start", `^most memory`, 1},
+		{"start", `^memory after them`, 1},
+		{"start", `^live heap after them`, 1},
+		{"start", `empty store$`, 2},
 	} {
 		n := 0
 		for _, l := range lines {
@@ -104,8 +113,8 @@ func TestShortRunPrintsEveryRow(t *testing.T) {
 			targets++
 		}
 	}
-	if targets != 32 {
-		t.Errorf("%d rows have a target, want 32", targets)
+	if targets != 56 {
+		t.Errorf("%d rows have a target, want 56", targets)
 	}
 }
 

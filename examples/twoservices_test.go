@@ -4,12 +4,9 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,12 +22,7 @@ func TestTwoServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shell{t: t, dir: t.TempDir(), ports: map[string]string{}}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(s.dir, "fsmesh"), "../cmd/fsmesh")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	s := newShell(t)
 	shown := map[string]string{ // what a command has to say, sooner or later
 		"ls --machine Invoice":    "Open",
 		"get --key order:ORD-1":   "Paid",
@@ -70,34 +62,8 @@ func TestTwoServices(t *testing.T) {
 	}
 }
 
-// A shell runs commands of fsmesh.
-type shell struct {
-	t     *testing.T
-	dir   string
-	ports map[string]string // by the address in the README
-}
-
-// free gives an address of the README a port that nobody uses.
-func (s *shell) free(address string) string {
-	if s.ports[address] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.ports[address] = l.Addr().String()
-		l.Close()
-	}
-	return s.ports[address]
-}
-
-var address = regexp.MustCompile(`127\.0\.0\.1:\d+`)
-
 func (s *shell) command(ctx context.Context, line string) *exec.Cmd {
-	line = address.ReplaceAllStringFunc(line, s.free)
-	c := exec.CommandContext(ctx, "sh", "-c", "exec "+filepath.Join(s.dir, "fsmesh")+" "+line)
-	c.Dir = ".."
-	c.Env = append(os.Environ(), "FSMESH_URL=nats://"+s.free("127.0.0.1:4222"), "BROKER_URL=", "PORT=", "FSMESH_TOKEN=", "FSMESH_CONTEXT=", "XDG_CONFIG_HOME="+filepath.Join(s.dir, "config"), "XDG_DATA_HOME="+filepath.Join(s.dir, "data"))
-	return c
+	return s.sh(ctx, "exec fsmesh "+line)
 }
 
 // start runs a command in the background and waits for its address.
@@ -127,7 +93,7 @@ func (s *shell) start(line string) {
 	}
 }
 
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // until runs a command until it succeeds and says what it has to.
 func (s *shell) until(line, want string) {

@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
+	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fsmesh/fsmesh/adapters"
+	"github.com/fsmesh/fsmesh/adapters/bridge"
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/redact"
 	"github.com/fsmesh/fsmesh/mesh"
 	"github.com/fsmesh/fsmesh/ui/api"
 	"github.com/nats-io/nats.go"
@@ -30,27 +33,23 @@ type broker struct {
 // flags adds all but the URL, whose flag has another name in each.
 func (b *broker) flags(c *cobra.Command) {
 	c.Flags().StringVar(&b.mesh, "mesh", "", "name of the mesh: only what has the same one meets (default "+mesh.DefaultMesh+")")
-	c.Flags().StringVar(&b.tokenFile, "token-file", "", "file that holds the token the node asks for (default: FSMESH_TOKEN in the environment)")
+	c.Flags().StringVar(&b.tokenFile, "token-file", "", "file that holds the token the node asks for (default: FSMESH_TOKEN or FSMESH_TOKEN_FILE in the environment)")
 }
 
-// token is that of the file, else that of the environment.
-func (p *program) token(file string) (string, error) {
-	if file == "" {
-		return p.env("FSMESH_TOKEN"), nil
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("--token-file %q: %w", file, unwrapPath(err))
-	}
-	return strings.TrimSpace(string(data)), nil
-}
+// hostPort is an address, which has no password in it.
+var hostPort = regexp.MustCompile(`^[A-Za-z0-9.-]+:\d{1,5}$`)
 
 // connect connects to the mesh, and says in words why it could not. The URL is
 // never repeated as it was given: it may hold a password.
 func (p *program) connect(ctx context.Context, b broker, name string, log *slog.Logger) (*mesh.Bus, error) {
-	switch scheme, _, _ := strings.Cut(b.url, ":"); scheme {
-	case "redis", "rediss", "amqp", "amqps":
-		return nil, usage("a %s:// URL needs a bridge, and bridges are not there yet; give the nats:// URL of a mesh", scheme)
+	if adapters.IsBroker(b.url) {
+		return nil, usage("%s is no mesh but a broker, which needs a bridge: run fsmesh bridge beside a node and give the nats:// URL of that", redact.URL(b.url))
+	}
+	if strings.Contains(b.mesh, "://") {
+		return nil, usage("the name of the mesh is %s, which is a URL: where the mesh is reached is said with --url or --broker", redact.URL(b.mesh))
+	}
+	if hostPort.MatchString(b.url) {
+		return nil, usage("%s is not a mesh URL; did you mean nats://%s?", b.url, b.url)
 	}
 	token, err := p.token(b.tokenFile)
 	if err != nil {
@@ -61,11 +60,14 @@ func (p *program) connect(ctx context.Context, b broker, name string, log *slog.
 	case err == nil:
 		return bus, nil
 	case errors.Is(err, mesh.ErrURL):
-		return nil, &exitError{exitUsage, err}
+		return nil, usage("%w: %s: it begins with nats:// or tls://, or for a broker with redis://, rediss://, amqp:// or amqps://", mesh.ErrURL, shown(b.url))
 	case errors.Is(err, nats.ErrAuthorization):
-		return nil, fmt.Errorf("%w; the node asks for another token: give it with --token-file or FSMESH_TOKEN", err)
+		return nil, fmt.Errorf("%w; the node asks for another token: give it with --token-file, FSMESH_TOKEN or FSMESH_TOKEN_FILE", err)
 	case errors.Is(err, nats.ErrNoServers), errors.Is(err, nats.ErrTimeout):
 		return nil, fmt.Errorf("%w; nobody answers there: is a node running? (fsmesh node starts one)", err)
+	}
+	if _, away := errors.AsType[net.Error](err); away {
+		return nil, fmt.Errorf("%w; nobody answers there as a node does: is the address right?", err)
 	}
 	return nil, err
 }
@@ -76,6 +78,7 @@ type membership struct {
 	log      *slog.Logger
 	node     *mesh.Node // the mesh itself, where it is inside the process
 	bus      *mesh.Bus
+	bridges  []*bridge.Bridge
 	runtimes []*fsm.Runtime
 	store    *adapters.Store // nil where there are no runtimes
 	joined   atomic.Bool     // all runtimes run and are on the mesh
@@ -85,17 +88,31 @@ type membership struct {
 	atts []*mesh.Attachment
 }
 
+// meshWait is how long who joins a mesh waits for it to be there.
+const meshWait = 5 * time.Second
+
 // joinTime bounds connecting and attaching, leaveTime each step of leaving.
 const (
 	joinTime  = 10 * time.Second
 	leaveTime = 500 * time.Millisecond
 )
 
-// join connects to the mesh, or starts one inside the process that nobody else
-// can reach.
-func (h *host) join(ctx context.Context, log *slog.Logger) (*membership, error) {
-	if h.broker.url != "" && h.broker.url != "memory" {
-		return h.p.joinShared(ctx, h.broker, "fsmesh serve", log)
+// join connects to the mesh, or starts one inside the process, and bridges it to
+// the brokers. Nobody else reaches one inside the process but over them.
+func (p *program) join(ctx context.Context, b broker, outside *brokers, name string, log *slog.Logger) (*membership, error) {
+	m, err := p.joinMesh(ctx, b, name, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.bridge(ctx, outside); err != nil {
+		return nil, errors.Join(err, m.leave())
+	}
+	return m, nil
+}
+
+func (p *program) joinMesh(ctx context.Context, b broker, name string, log *slog.Logger) (*membership, error) {
+	if b.url != "" && b.url != "memory" {
+		return p.joinShared(ctx, b, name, log)
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
@@ -104,7 +121,7 @@ func (h *host) join(ctx context.Context, log *slog.Logger) (*membership, error) 
 	if m.node, err = mesh.Start(ctx, mesh.Config{Logger: log}); err != nil {
 		return nil, err
 	}
-	if m.bus, err = m.node.Connect(mesh.BusOptions{Mesh: h.broker.mesh, Logger: log}); err != nil {
+	if m.bus, err = m.node.Connect(mesh.BusOptions{Mesh: b.mesh, Logger: log}); err != nil {
 		return nil, errors.Join(err, m.leave())
 	}
 	return m, nil
@@ -117,18 +134,43 @@ func (p *program) joinShared(ctx context.Context, b broker, name string, log *sl
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	bus, err := p.connect(ctx, b, name, log)
+	bus, err := p.await(ctx, b, name, log)
 	if err != nil {
 		return nil, err
 	}
 	return &membership{log: log, bus: bus}, nil
 }
 
+// await is connect for what is started beside the mesh, and may be a moment
+// ahead of it: while nobody answers it is tried again for meshWait.
+func (p *program) await(ctx context.Context, b broker, name string, log *slog.Logger) (*mesh.Bus, error) {
+	const again = 100 * time.Millisecond
+	begin, waits := time.Now(), false
+	for {
+		bus, err := p.connect(ctx, b, name, log)
+		if !errors.Is(err, nats.ErrNoServers) {
+			return bus, err
+		}
+		if time.Since(begin) >= meshWait {
+			return nil, fmt.Errorf("%w; waited %v for it", err, meshWait)
+		}
+		if !waits {
+			waits = true
+			log.Info("waiting for the mesh: nobody answers there yet", "url", shown(b.url), "most", meshWait)
+		}
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 // attach makes a runtime part of the mesh; host and port are shown with it.
 func (m *membership) attach(ctx context.Context, rt *fsm.Runtime, host string, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
-	att, err := mesh.Attach(ctx, rt, m.bus, mesh.AttachOptions{Host: host, Port: port, Logger: m.log})
+	att, err := mesh.Attach(ctx, rt, m.bus, mesh.AttachOptions{Host: host, Port: port, Store: m.store.Durability, Logger: m.log})
 	if err != nil {
 		if errors.Is(err, mesh.ErrNameTaken) {
 			return fmt.Errorf("%w: give this one another with --name", err)
@@ -142,9 +184,12 @@ func (m *membership) attach(ctx context.Context, rt *fsm.Runtime, host string, p
 }
 
 // readiness says whether all runtimes run and the view shows them exactly, and
-// if not, why. Once they do it is ready for good: what comes later is told by
-// each answer.
+// if not, why. Once they do it is ready for good, but for when the mesh is away and
+// nothing can be sent to them: what else comes later is told by each answer.
 func (m *membership) readiness(view *mesh.View) api.Readiness {
+	if m.bus != nil && !m.bus.Connected() {
+		return api.Readiness{Reason: "the mesh cannot be reached"}
+	}
 	if m.ready.Load() || m.joined.Load() && m.shown(view) {
 		m.ready.Store(true)
 		return api.Readiness{Ready: true}
@@ -233,7 +278,11 @@ func (m *membership) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
 	var err error
+	var gone []string
 	for _, att := range m.atts {
+		for _, id := range att.RuntimeIDs() {
+			gone = append(gone, id)
+		}
 		away := !m.bus.Connected()
 		e := att.Close(ctx)
 		if e != nil && away {
@@ -242,7 +291,7 @@ func (m *membership) leave() error {
 		}
 		err = errors.Join(err, e)
 	}
-	err = errors.Join(err, stopAll(m.runtimes))
+	err = errors.Join(err, m.leaveBridges(gone), stopAll(m.runtimes))
 	if m.store != nil {
 		err = errors.Join(err, m.store.Close())
 	}

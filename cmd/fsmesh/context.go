@@ -2,8 +2,11 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fsmesh/fsmesh/internal/redact"
 )
 
 func (p *program) contextCommand() *cobra.Command {
@@ -47,6 +50,9 @@ func (p *program) contextAdd() *cobra.Command {
 		}
 		if add.URL == "" {
 			return usage("a context needs --url, such as nats://127.0.0.1:4222")
+		}
+		if scheme, _, ok := strings.Cut(add.URL, "://"); !ok || scheme != "nats" && scheme != "tls" {
+			return usage("--url does not begin with nats:// or tls://, such as nats://127.0.0.1:4222")
 		}
 		if add.TokenFile != "" {
 			path, err := filepath.Abs(add.TokenFile)
@@ -92,7 +98,7 @@ type contextLine struct {
 
 func (c *contexts) line(name string) contextLine {
 	of := c.Contexts[name]
-	return contextLine{name, name == c.Selected, redacted(of.URL), of.Mesh, of.TokenFile}
+	return contextLine{name, name == c.Selected, redact.URLs(of.URL), of.Mesh, of.TokenFile}
 }
 
 func (p *program) contextList() *cobra.Command {

@@ -32,6 +32,7 @@ func TestContexts(t *testing.T) {
 	do(exitDone, "context", "add", "far", "--url", "nats://ada:hush@far.example:4222,nats://hush@far.example:4223")
 	wants(t, "twice", do(exitUsage, "context", "add", "blue", "--url", url).err, "fsmesh context rm blue")
 	wants(t, "a bad name", do(exitUsage, "context", "add", "../x", "--url", url).err, "is no name for a context")
+	wants(t, "a bad URL", do(exitUsage, "context", "add", "x", "--url", "http://u:hush@h").err, "does not begin with nats://")
 	wants(t, "no URL", do(exitUsage, "context", "add", "x").err, "needs --url")
 
 	file := filepath.Join(dir, "config", "fsmesh", "contexts.json")
@@ -39,7 +40,7 @@ func TestContexts(t *testing.T) {
 		t.Errorf("mode %v, error %v; want 0600", info.Mode(), err)
 	}
 	ls := do(exitDone, "context", "ls").out
-	wants(t, "ls", ls, "blue", "far", "nats://ada:***@far.example:4222,nats://***@far.example:4223")
+	wants(t, "ls", ls, "blue", "far", "nats://***@far.example:4222,nats://***@far.example:4223")
 	for _, out := range []string{ls, do(exitDone, "context", "ls", "-o", "json").out, do(exitDone, "context", "show", "far", "-o", "yaml").out} {
 		if strings.Contains(out, "hush") {
 			t.Errorf("a secret is shown:\n%s", out)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	neturl "net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -133,25 +132,4 @@ func (p *program) context(flag string) (meshContext, error) {
 		return meshContext{}, nil
 	}
 	return c.find(name)
-}
-
-// redacted is a list of URLs without what nobody else may see.
-func redacted(list string) string {
-	urls := strings.Split(list, ",")
-	for i, raw := range urls {
-		u, err := neturl.Parse(strings.TrimSpace(raw))
-		switch {
-		case err != nil:
-			urls[i] = "***"
-		case u.User != nil:
-			// A user alone is a token.
-			user := "***"
-			if _, has := u.User.Password(); has {
-				user = u.User.Username() + ":***"
-			}
-			u.User = nil
-			urls[i] = strings.Replace(u.String(), "://", "://"+user+"@", 1)
-		}
-	}
-	return strings.Join(urls, ",")
 }

@@ -65,20 +65,38 @@ func (s *shop) history(ctx context.Context, instance string) ([]stored, error) {
 }
 
 func (s *shop) read(ctx context.Context, path string, into any) error {
+	for {
+		status, err := s.readOnce(ctx, path, into)
+		if err != nil || status < 500 {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond): // on a busy machine nobody may answer in time
+		case <-ctx.Done():
+			return fmt.Errorf("GET %s: never answered; the last try: %d", path, status)
+		}
+	}
+}
+
+// readOnce reads an answer; one of status 500 and more is no error.
+func (s *shop) readOnce(ctx context.Context, path string, into any) (status int, err error) {
 	patient := http.Client{Timeout: time.Minute} // lists can be long
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+path, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	res, err := patient.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, res.Status)
+	switch {
+	case res.StatusCode >= 500:
+		return res.StatusCode, nil
+	case res.StatusCode != http.StatusOK:
+		return res.StatusCode, fmt.Errorf("GET %s: %s", path, res.Status)
 	}
-	return json.NewDecoder(res.Body).Decode(into)
+	return res.StatusCode, json.NewDecoder(res.Body).Decode(into)
 }
 
 // ofMachine lists all instances of a machine that ever were, by their order.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -37,8 +38,9 @@ type shop struct {
 	base string
 	http *http.Client
 
-	mu     sync.Mutex // guards orders
+	mu     sync.Mutex // guards all below
 	orders []*order
+	closed int // of them
 }
 
 func newShop(base string) *shop {
@@ -52,6 +54,7 @@ type answered struct {
 	State        string `json:"state"`
 	CurrentState string `json:"currentState"`
 	Version      uint64 `json:"version"`
+	Repeated     bool   `json:"repeated"`
 	Error        string `json:"error"`
 	Code         string `json:"code"`
 }
@@ -84,7 +87,7 @@ func (s *shop) once(ctx context.Context, method, path, eventID string, body []by
 	if err != nil {
 		return nil, 0, err
 	}
-	if method == http.MethodPost {
+	if method != http.MethodGet {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if eventID != "" {
@@ -176,6 +179,9 @@ func (s *shop) life(ctx context.Context, o *order, region int) error {
 		}
 	}
 	o.closed = true
+	s.mu.Lock()
+	s.closed++
+	s.mu.Unlock()
 	return nil
 }
 
@@ -207,4 +213,18 @@ func (s *shop) run(ctx context.Context, clients int, stop <-chan struct{}) error
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// openWatchers creates the watcher of each region and returns their ids.
+func (s *shop) openWatchers(ctx context.Context, t *testing.T) []string {
+	t.Helper()
+	ids := make([]string, regions)
+	for r := range ids {
+		id, err := s.create(ctx, "Watcher", fmt.Sprintf("watcher-%d", r), map[string]any{"region": r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[r] = id
+	}
+	return ids
 }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -30,14 +28,14 @@ type victim struct {
 	under   []string // a program to run it under, with its arguments
 
 	cmd    *exec.Cmd
-	stderr bytes.Buffer // of the present process
+	stderr *syncBuffer // of the present process
 	ended  chan error
 }
 
 func newVictim(t *testing.T, data string, env ...string) *victim {
 	t.Helper()
 	address := freeAddress(t)
-	v := &victim{t: t, address: address, env: env}
+	v := &victim{t: t, address: address, env: env, stderr: &syncBuffer{}}
 	v.args = []string{"serve", "testdata/crash/orders.yaml", "testdata/crash/billing.yaml", "--listen", address, "--data", data}
 	t.Cleanup(v.kill)
 	return v
@@ -52,12 +50,12 @@ func (v *victim) start() {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	v.stderr.Reset()
+	v.stderr = &syncBuffer{}
 	line := append(append(slices.Clone(v.under), self), v.args...)
 	v.cmd = exec.Command(line[0], line[1:]...)
 	v.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	v.cmd.Env = append(os.Environ(), append([]string{beProgram + "=1", "PORT=", "BROKER_URL=", "FSMESH_URL=", "FSMESH_TOKEN="}, v.env...)...)
-	v.cmd.Stderr = &v.stderr
+	v.cmd.Stderr = v.stderr
 	if err := v.cmd.Start(); err != nil {
 		v.t.Fatal(err)
 	}
@@ -98,24 +96,29 @@ func (v *victim) kill() {
 	v.cmd = nil
 }
 
+// stop ends the process as an operator does.
+func (v *victim) stop() {
+	v.t.Helper()
+	if err := v.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		v.t.Fatal(err)
+	}
+	if err := <-v.ended; err != nil {
+		v.t.Errorf("ended with %v, want status 0; it said:\n%s", err, v.stderr.String())
+	}
+	v.cmd = nil
+}
+
 // TestCrash kills the program at random moments while clients use it, and then
 // looks whether it has kept all its promises. The figures are in the log.
 func TestCrash(t *testing.T) {
 	// Not beside others: it takes both processors.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*crashRounds)*4*time.Second+time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(*crashRounds)*10*time.Second+time.Minute)
 	defer cancel()
 	v := newVictim(t, t.TempDir())
 	v.start()
 	v.ready(ctx)
 	s := newShop(v.url())
-	watchers := make([]string, regions)
-	for r := range watchers {
-		id, err := s.create(ctx, "Watcher", fmt.Sprintf("watcher-%d", r), map[string]any{"region": r})
-		if err != nil {
-			t.Fatal(err)
-		}
-		watchers[r] = id
-	}
+	watchers := s.openWatchers(ctx, t)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var worked error
@@ -137,7 +140,7 @@ func TestCrash(t *testing.T) {
 	// What was closed has left cascades behind that may be on their way.
 	v.ready(ctx)
 	c := s.check(ctx, t, watchers)
-	for deadline := time.Now().Add(10 * time.Second); c.bad() > 0 && time.Now().Before(deadline); c = s.check(ctx, t, watchers) {
+	for deadline := time.Now().Add(60 * time.Second); c.bad() > 0 && time.Now().Before(deadline); c = s.check(ctx, t, watchers) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	t.Logf("killed %d times: %s", *crashRounds, c)

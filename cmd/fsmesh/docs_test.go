@@ -17,7 +17,7 @@ func TestDocumentedCommands(t *testing.T) {
 	for _, c := range root.Commands() {
 		texts = append(texts, c.Example)
 	}
-	for _, file := range []string{"../../README.md", "../../docs/definitions.md", "../../docs/mesh.md"} {
+	for _, file := range []string{"../../README.md", "../../docs/definitions.md", "../../docs/mesh.md", "../../docs/deploy.md"} {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -7,16 +7,16 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/ui/api"
 )
 
-// The exit statuses.
+// The exit statuses, those of the table of codes.
 const (
-	exitDone     = 0
-	exitFailed   = 1
-	exitUsage    = 2
-	exitNotFound = 3
-	exitRefused  = 4 // by the machine: the event is ignored, the instance has ended
+	exitDone     = api.ExitDone
+	exitFailed   = api.ExitFailed
+	exitUsage    = api.ExitUsage
+	exitNotFound = api.ExitNotFound
+	exitRefused  = api.ExitRefused // by the machine: the event is ignored, the instance has ended
 )
 
 // An exitError gives an error an exit status of its own.
@@ -44,7 +44,8 @@ func notFound(format string, a ...any) error {
 	return &exitError{exitNotFound, fmt.Errorf(format, a...)}
 }
 
-// exitStatus is the one table from errors to exit statuses.
+// exitStatus is what the table of codes says, which HTTP statuses come from, too.
+// Errors that never leave the command line carry a status of their own.
 func exitStatus(err error) int {
 	if err == nil {
 		return exitDone
@@ -55,14 +56,7 @@ func exitStatus(err error) int {
 	if errors.Is(err, fs.ErrNotExist) {
 		return exitNotFound
 	}
-	switch fsm.ErrorCode(err) {
-	case fsm.CodeUnknownComponent, fsm.CodeUnknownMachine, fsm.CodeUnknownState, fsm.CodeUnknownInstance, fsm.CodeUnknownRecord:
-		return exitNotFound
-	case fsm.CodeEventIgnored, fsm.CodeInstanceEnded, fsm.CodeInstanceInactive, fsm.CodeVersionMoved,
-		fsm.CodeStateFinal, fsm.CodeSingletonExists, fsm.CodeKeyExists, fsm.CodeIDExists, fsm.CodeQuarantined:
-		return exitRefused
-	}
-	return exitFailed
+	return api.Mean(api.CodeOf(err)).Exit
 }
 
 // report prints what went wrong, on one line, and returns the exit status.
@@ -76,9 +70,26 @@ func (p *program) report(err error) int {
 	}
 	if err != nil && err.Error() != "" {
 		// A definition's error has a line for each problem; all else has one.
-		fmt.Fprintln(p.stderr, "fsmesh: "+oneLine(err.Error()))
+		fmt.Fprintln(p.stderr, "fsmesh: "+oneSentence(err.Error()))
 	}
 	return exitStatus(err)
+}
+
+// oneSentence puts several errors, a line each, on one line.
+func oneSentence(s string) string {
+	var out string
+	for line := range strings.Lines(s) {
+		line = oneLine(line)
+		switch {
+		case out == "" || line == "":
+		case strings.HasSuffix(out, ":"), strings.HasSuffix(out, ";"), strings.HasSuffix(out, ","):
+			out += " "
+		default:
+			out += "; "
+		}
+		out += line
+	}
+	return out
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

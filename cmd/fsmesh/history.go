@@ -164,6 +164,7 @@ func parseMoment(text string) (m mesh.Moment, err error) {
 // A pastLine is an instance as it was, as it is printed.
 type pastLine struct {
 	ID        string      `json:"instanceId"`
+	Key       string      `json:"key,omitempty"`
 	Component string      `json:"componentName"`
 	Machine   string      `json:"machineName"`
 	State     string      `json:"currentState"`
@@ -184,9 +185,22 @@ func (s *session) stateAt(ctx context.Context, t mesh.Target, at mesh.Moment) er
 	if err != nil {
 		return err
 	}
-	return s.print(&pastLine{r.Instance, r.Component, r.Machine, p.State, p.Status.String(), r.Version, p.Data, p.Context, r},
-		"id", r.Instance, "component", r.Component, "machine", r.Machine, "state", p.State, "status", p.Status.String(),
+	key := s.keyOf(ctx, mesh.Target{ID: r.Instance, Component: r.Component})
+	return s.print(&pastLine{r.Instance, key, r.Component, r.Machine, p.State, p.Status.String(), r.Version, p.Data, p.Context, r},
+		"id", r.Instance, "key", key, "component", r.Component, "machine", r.Machine, "state", p.State, "status", p.Status.String(),
 		"version", strconv.FormatUint(r.Version, 10), "event", r.Event.Type, "time", moment(r.Time), "caused by", r.CausedBy.String(), "data", string(data))
+}
+
+// keyOf is the key of an instance: its creation has it, or, where that is not
+// kept any more, the instance itself. It is "" where neither tells.
+func (s *session) keyOf(ctx context.Context, t mesh.Target) string {
+	if out, err := s.client.History(ctx, t, 0, 1); err == nil && len(out.Records) > 0 && out.Records[0].Origin != nil {
+		return out.Records[0].Origin.Key
+	}
+	if out, err := s.client.Get(ctx, t); err == nil && out.Row != nil {
+		return out.Row.Key
+	}
+	return ""
 }
 
 // A diffLine is what a record changed.

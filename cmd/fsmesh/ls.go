@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,9 +24,13 @@ func (p *program) lsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls",
 		Short: "List the instances of a running mesh",
-		Long: `Lists instances of all runtimes, those that are asked for. It waits until it knows
-exactly what there is, or the timeout has passed; then it says on the standard
-error which runtimes it is not sure of.`,
+		Long: `Lists the live instances of all runtimes, those that are asked for, and entry points
+also when they have ended. Others that have ended are to be had by id or key (get,
+history), and for a while on the pages and in the API of serve and dashboard.
+
+It waits until it knows exactly what there is, or the timeout has passed; then it
+says on the standard error which runtimes it is not sure of. Exit status 3 means that
+nobody has a runtime, component, machine or state of that name.`,
 		Example: `  fsmesh ls
   fsmesh ls --machine Order --state Paid --limit 20
   fsmesh ls --component Orders --key-prefix order: --live -o json
@@ -40,14 +45,10 @@ error which runtimes it is not sure of.`,
 	fl.StringVar(&f.State, "state", "", "only those in this state")
 	fl.StringVar(&f.Prefix, "key-prefix", "", "only those whose key, or id, begins with this")
 	fl.BoolVar(&f.Live, "live", false, "only those that have not ended")
-	fl.BoolVar(&f.Ended, "ended", false, "only those that have ended")
 	fl.StringArrayVar(&where, "where", nil, "only those whose data has this: NAME=JSON, or NAME.NAME=JSON")
 	fl.IntVar(&limit, "limit", 0, "how many at most; 0 is all")
 	fl.BoolVar(&newest, "newest", false, "those that came last first")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if f.Live && f.Ended {
-			return usage("--live and --ended contradict each other")
-		}
 		if limit < 0 {
 			return usage("--limit %d is out of range; 0 is all", limit)
 		}
@@ -98,6 +99,11 @@ func (s *session) list(ctx context.Context, f mesh.Filter, newest bool, limit in
 			return err
 		}
 	}
+	if out.n == 0 {
+		if err := misnamed(infos, f); err != nil {
+			return err
+		}
+	}
 	if err := out.end(); err != nil {
 		return err
 	}
@@ -118,7 +124,9 @@ func (p *program) runtimesCommand() *cobra.Command {
 		Short: "List the runtimes of a running mesh",
 		Long: `Lists the runtimes that are on the mesh now, each component of one for itself:
 whether they are live, whether what is known of their instances is exact, and if
-not why, and how many instances are live and ended.`,
+not why, how many instances are live, and how many are quarantined if some are. One whose process was killed is lost, with
+when it was last heard, for a minute after that and as long as another runtime is
+there that has heard of it.`,
 		Example: `  fsmesh runtimes
   fsmesh runtimes --url nats://127.0.0.1:4222 -o json`,
 		Args: args(0, 0),
@@ -145,26 +153,42 @@ type runtimeLine struct {
 	Status mesh.RuntimeStatus `json:"status,omitempty"`
 	Exact  bool               `json:"exact"`
 	Reason mesh.Reason        `json:"reason,omitempty"`
-	Live   int                `json:"live"`
-	Ended  int                `json:"ended"`
-	// Since is when the status began, as the command saw it: for a command
-	// that has just come that is now.
-	Since time.Time `json:"since"`
+	// Live counts instances. Of a lost runtime they are not known.
+	Live *int `json:"live,omitempty"`
+	// Quarantined counts those that are set aside.
+	Quarantined int `json:"quarantined,omitempty"`
+	// Since is when a lost runtime was last heard. A command that has just come
+	// does not know how long others are what they are.
+	Since time.Time `json:"since,omitzero"`
 }
 
 func (s *session) printRuntimes(infos []mesh.RuntimeInfo) error {
-	out := s.listing("NAME", "COMPONENT", "STATUS", "EXACT", "LIVE", "ENDED", "SINCE")
+	columns := []string{"NAME", "COMPONENT", "STATUS", "EXACT", "LIVE", "LAST HEARD"}
+	held := slices.ContainsFunc(infos, func(i mesh.RuntimeInfo) bool { return i.Quarantined > 0 })
+	if held {
+		columns = append(columns, "QUARANTINED")
+	}
+	out := s.listing(columns...)
 	for _, i := range infos {
-		l := runtimeLine{i.Identity, i.Host, i.Port, i.Status, i.Exactness.Exact, i.Exactness.Reason, i.Rows - i.Ended, i.Ended, i.Since}
+		l := runtimeLine{Identity: i.Identity, Host: i.Host, Port: i.Port, Status: i.Status, Exact: i.Exactness.Exact, Reason: i.Exactness.Reason, Quarantined: i.Quarantined}
+		live := ""
+		if i.Status != mesh.Lost || i.Rows > 0 {
+			n := i.Rows - i.Ended
+			l.Live, live = &n, strconv.Itoa(n)
+		}
 		exact := "yes"
 		if !l.Exact {
 			exact = "no: " + string(l.Reason)
 		}
 		since := ""
-		if !l.Since.IsZero() {
-			since = moment(l.Since.UnixMilli())
+		if l.Status == mesh.Lost {
+			l.Since, since = i.Since, moment(i.Since.UnixMilli())
 		}
-		if err := out.add(l, l.Name, l.Component, string(l.Status), exact, strconv.Itoa(l.Live), strconv.Itoa(l.Ended), since); err != nil {
+		cells := []string{l.Name, l.Component, string(l.Status), exact, live, since}
+		if held {
+			cells = append(cells, strconv.Itoa(i.Quarantined))
+		}
+		if err := out.add(l, cells...); err != nil {
 			return err
 		}
 	}

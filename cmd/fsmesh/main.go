@@ -4,9 +4,9 @@
 // files, in the order of reading: main.go starts and ends the program, root.go
 // has the command tree and what goes wrong with it, exit.go the exit statuses,
 // and each command has a file of its name; serve.go is what serve and demo
-// share, site.go how they and dashboard serve pages, broker.go how they join a
-// mesh, remote.go, contexts.go and output.go are what the commands against a
-// running mesh share.
+// share, site.go how they and dashboard serve pages, secret.go what they ask for,
+// broker.go how they join a mesh, remote.go, names.go, contexts.go and output.go are
+// what the commands against a running mesh share, complete.go what a shell completes.
 package main
 
 import (

@@ -24,7 +24,11 @@ func TestMain(m *testing.M) {
 	if os.Getenv(beProgram) != "" {
 		os.Exit(beTheProgram())
 	}
-	goleak.VerifyTestMain(m)
+	// The start of what lays out diagrams cannot be broken off: pages that are closed
+	// meanwhile do not wait for it.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/fsmesh/fsmesh/ui.(*drawings).begin.func1"),
+		goleak.IgnoreAnyFunction("github.com/fsmesh/fsmesh/ui.(*drawings).close.func1"))
 }
 
 // A result is what one run of the program gives.
@@ -96,12 +100,22 @@ func TestWrongUsage(t *testing.T) {
 		{"negative port", "serve testdata/order.yaml --listen=-1", exitUsage, `port -1 is out of range`},
 		{"port that is no number", "demo --listen abc", exitUsage, `port "abc" is not a number`},
 		{"address without a port", "demo --listen [::1]", exitUsage, `is not an address; give HOST:PORT`},
-		{"beyond loopback without --insecure", "demo --listen 0.0.0.0:0", exitUsage, `add --insecure if that is meant`},
-		{"all interfaces without --insecure", "demo --listen :0", exitUsage, `add --insecure if that is meant`},
-		{"a name without --insecure", "demo --listen example.com:3000", exitUsage, `add --insecure if that is meant`},
+		{"beyond loopback without --insecure", "demo --listen 0.0.0.0:0", exitUsage, `set a password or a token, or listen on 127.0.0.1: FSMESH_PASSWORD or --password-file, FSMESH_TOKEN or --token-file; or say --insecure`},
+		{"all interfaces without --insecure", "demo --listen :0", exitUsage, `set a password or a token, or listen on 127.0.0.1: FSMESH_PASSWORD or --password-file, FSMESH_TOKEN or --token-file; or say --insecure`},
+		{"a name without --insecure", "demo --listen example.com:3000", exitUsage, `set a password or a token, or listen on 127.0.0.1: FSMESH_PASSWORD or --password-file, FSMESH_TOKEN or --token-file; or say --insecure`},
+		{"mode of sync", "serve testdata/order.yaml --sync maybe", exitUsage, `--sync "maybe" is not known; there are always, none, interval (which is 1s), and any time such as 250ms or 1s`},
+		{"init where no folder can be", "init /dev/null/x", exitUsage, `into the folder "/dev/null/x"`},
+		{"init below what is no folder", "init testdata/order.yaml/x", exitUsage, `into the folder "testdata/order.yaml/x"`},
+		{"data where no folder can be", "serve testdata/order.yaml --listen 127.0.0.1:0 --data /dev/null/x", exitUsage, `kept in the folder "/dev/null/x": `},
+		{"store with a ~ that no shell has seen", "serve testdata/order.yaml --listen 127.0.0.1:0 --store jetstream:~/x", exitUsage, "give the folder from the root on"},
+		{"data with a ~ that no shell has seen", "serve testdata/order.yaml --listen 127.0.0.1:0 --data ~/x", exitUsage, "give the folder from the root on"},
 		{"rate of 0", "demo --rate 0", exitUsage, `--rate 0 is out of range`},
 		{"no instances", "demo --instances 0", exitUsage, `--instances 0 is out of range`},
-		{"seed that is no number", "demo --seed x", exitUsage, `"x"`},
+		{"seed that is no number", "demo --seed x", exitUsage, `--seed "x" is not a whole number`},
+		{"time without a unit", "serve testdata/order.yaml --keep-ended 5", exitUsage, `--keep-ended "5" is not a time, such as 250ms, 5s, 10m or 24h`},
+		{"host without a port", "serve testdata/order.yaml --listen 127.0.0.1", exitUsage, `--listen "127.0.0.1" is not an address; give HOST:PORT`},
+		{"URL without a scheme", "serve testdata/order.yaml --listen 0 --broker 127.0.0.1:4222", exitUsage, `did you mean nats://127.0.0.1:4222?`},
+		{"no broker", "bridge redis", exitUsage, `no command "redis"; there is dlq`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -193,8 +207,8 @@ func TestValidateGoesOn(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	var all strings.Builder
-	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "dashboard", "demo", "version",
-		"node", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch", "deadletters", "deadletters ls", "deadletters resend", "store", "store info", "store verify",
+	for _, c := range []string{"", "validate", "simulate", "run", "diagram", "schema", "serve", "dashboard", "demo", "init", "version",
+		"node", "bridge", "bridge dlq", "bridge dlq ls", "bridge dlq show", "bridge dlq replay", "ready", "runtimes", "ls", "get", "send", "create", "broadcast", "history", "watch", "deadletters", "deadletters ls", "deadletters resend", "store", "store info", "store verify",
 		"context", "context add", "context ls", "context show", "context select", "context rm"} {
 		args := append(strings.Fields(c), "--help")
 		got := fsmesh(t, args...)
@@ -226,6 +240,11 @@ func TestSchemaAndVersion(t *testing.T) {
 	}
 	if got := fsmesh(t, "version"); got.status != exitDone || !strings.HasPrefix(got.out, "fsmesh ") {
 		t.Errorf("version: got %+v", got)
+	}
+	for _, flag := range []string{"--version", "-v"} {
+		if got, want := fsmesh(t, flag), fsmesh(t, "version"); got != want || got.status != exitDone {
+			t.Errorf("%s: got %+v, want %+v", flag, got, want)
+		}
 	}
 	if got := fsmesh(t, "version", "-o", "json"); got.status != exitDone || !strings.Contains(got.out, `"version"`) {
 		t.Errorf("version -o json: got %+v", got)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/fsmesh/fsmesh/internal/headroom"
 	"github.com/fsmesh/fsmesh/mesh"
 	"github.com/spf13/cobra"
 )
@@ -33,7 +34,8 @@ another's --leaf-listen address with --leaf hangs off that one.
 The keys of the file are name, listen, insecure, token, token_file, user,
 password, password_file, cluster.name, cluster.listen, cluster.routes,
 leaf.listen, leaf.remotes, leaf.token, leaf.token_file, data, max_payload. Flags
-have the last word, then the environment (FSMESH_TOKEN), then the file.`,
+have the last word, then the environment (FSMESH_TOKEN, or
+FSMESH_TOKEN_FILE for its file), then the file.`,
 		Example: `  fsmesh node
   fsmesh node --listen 0.0.0.0:4222 --token-file token.txt --data /var/lib/fsmesh
   fsmesh node --listen 127.0.0.1:4223 --cluster-listen 127.0.0.1:6223 --route nats-route://127.0.0.1:6222
@@ -46,7 +48,7 @@ have the last word, then the environment (FSMESH_TOKEN), then the file.`,
 	f.StringVar(&given.Name, "name", "", "name of the node in logs and in a cluster (default: one made up)")
 	f.StringVar(&given.Listen, "listen", defaultNode, "address for clients, HOST:PORT; port 0 takes a free one")
 	f.StringVar(&given.Data, "data", "", "folder of the node's JetStream (default: none)")
-	f.StringVar(&given.TokenFile, "token-file", "", "file that holds the token asked of clients (default: FSMESH_TOKEN in the environment)")
+	f.StringVar(&given.TokenFile, "token-file", "", "file that holds the token asked of clients (default: FSMESH_TOKEN or FSMESH_TOKEN_FILE in the environment)")
 	f.BoolVar(&given.Insecure, "insecure", false, "let anybody connect on an address that other machines can reach")
 	f.StringVar(&given.Cluster.Listen, "cluster-listen", "", "address for other nodes of the cluster, HOST:PORT")
 	f.StringSliceVar(&given.Cluster.Routes, "route", nil, "URL of another node of the cluster, nats-route://HOST:PORT")
@@ -72,7 +74,9 @@ func (p *program) nodeConfig(c *cobra.Command, file string, given mesh.Config) (
 			return config, err
 		}
 	}
-	if token := p.env("FSMESH_TOKEN"); token != "" && config.User == "" {
+	if token, err := p.token(given.TokenFile); err != nil {
+		return config, err
+	} else if token != "" && config.User == "" {
 		config.Token, config.TokenFile = token, ""
 	}
 	if config.Listen == "" {
@@ -104,6 +108,7 @@ func (p *program) nodeConfig(c *cobra.Command, file string, given mesh.Config) (
 
 // runNode runs a node until the context ends.
 func (p *program) runNode(ctx context.Context, config mesh.Config) error {
+	headroom.Keep()
 	config.Logger = slog.New(slog.NewTextHandler(p.stderr, nil))
 	n, err := mesh.Start(ctx, config)
 	if _, wrong := errors.AsType[*mesh.ConfigError](err); wrong {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +16,7 @@ import (
 // hosted waits until a runtime is on the mesh.
 func hosted(t *testing.T, url string) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !strings.Contains(at(t, url, exitDone, "runtimes").out, "Orders"); {
+	for deadline := time.Now().Add(60 * time.Second); !strings.Contains(at(t, url, exitDone, "runtimes").out, "Orders"); {
 		if time.Now().After(deadline) {
 			t.Fatal("no runtime is on the mesh after 15 s")
 		}
@@ -30,9 +33,13 @@ func TestLookBack(t *testing.T) {
 	at(t, url, exitDone, "send", "o-1", "PAY", `{"by": "card"}`)
 	at(t, url, exitDone, "send", "o-1", "CANCEL")
 	at(t, url, exitDone, "create", "Order", `{"amount": 5, "customer": "Bob"}`, "--key", "order:2")
+	at(t, url, exitDone, "create", "Order", `{"amount": 7, "customer": "Eve"}`, "--key", "order:3")
+	at(t, url, exitDone, "send", "--key", "order:3", "CANCEL")
 
 	wants(t, "history of one that ended", at(t, url, exitDone, "history", "o-1").out, "INSTANCE_CREATED", "Paid     Cancelled  completed")
 	wants(t, "at a version", at(t, url, exitDone, "history", "o-1", "--at", "2").out, "state      Pending", "status     active", `data       {"amount":5,"customer":"Ada"}`)
+	wants(t, "the key of what ended", at(t, url, exitDone, "history", "--key", "order:3", "--at", "1").out, "key        order:3")
+	wants(t, "the key, as JSON", at(t, url, exitDone, "history", "--key", "order:2", "--at", "1", "-o", "json").out, `"key": "order:2"`)
 	wants(t, "at a time", at(t, url, exitDone, "history", "o-1", "--at", "2999-01-01T00:00:00Z", "-o", "yaml").out, "currentState: Cancelled", "version: 4")
 	wants(t, "at a version, by key", at(t, url, exitDone, "history", "--key", "order:2", "--at", "1").out, "state      Draft")
 	wants(t, "diff", at(t, url, exitDone, "history", "o-1", "--diff").out, `3        PAY               Paid       by        -       "card"`)
@@ -81,16 +88,105 @@ func TestStoreInfoAndVerify(t *testing.T) {
 		t.Fatalf("verify: %+v", got)
 	}
 	wants(t, "verify", got.out, `"ok": true`, `"instances": 30`, `"records": 31`, `"problems": []`)
+	wants(t, "verify, in words", fsmesh(t, "store", "verify", folder).out, "1 log, ", "0 problems")
 	damage(t, folder)
+	before := tree(t, folder)
 	if got := fsmesh(t, "store", "verify", folder); got.status != exitFailed || !strings.Contains(got.out+got.err, "damaged") {
 		t.Errorf("verify of a damaged store: %+v", got)
+	}
+	if after := tree(t, folder); !maps.Equal(before, after) {
+		t.Errorf("verify has changed a damaged store: it was\n%v\nand is\n%v", before, after)
 	}
 	if got := fsmesh(t, "store", "verify", folder+"-not"); got.status != exitNotFound {
 		t.Errorf("a store that is not there: %+v", got)
 	}
+	empty := t.TempDir()
+	if got := fsmesh(t, "store", "info", empty); got.status != exitNotFound {
+		t.Errorf("a folder without a store: %+v", got)
+	}
+	if made, err := os.ReadDir(empty); err != nil || len(made) > 0 {
+		t.Errorf("looking into a folder without a store made %v there, %v", made, err)
+	}
 	if got := fsmesh(t, "store", "info", "memory"); got.status != exitUsage {
 		t.Errorf("memory: %+v", got)
 	}
+}
+
+// Nothing is made or changed where a store is looked for, whether there is one or
+// not, and whether its process ended well or was killed.
+func TestStoreIsOnlyLookedAt(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	killed := t.TempDir()
+	v := newVictim(t, killed)
+	v.start()
+	v.ready(ctx)
+	if got := fsmesh(t, "store", "info", killed); got.status != exitFailed || !strings.Contains(got.err, "is used by another process; stop the fsmesh that has it first") {
+		t.Errorf("a store that is in use: %+v", got)
+	}
+	v.kill()
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "letter.txt"), []byte("Dear Ada"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	node := t.TempDir()
+	url := startProgram(t, nil, "node", "--listen", "127.0.0.1:0", "--data", node).address
+	for _, tt := range []struct {
+		name, folder, store string
+		status              int
+		want                string
+	}{
+		{"killed", killed, killed, exitDone, "Orders"},
+		{"an empty folder", t.TempDir(), "", exitNotFound, "there is no store"},
+		{"a folder with something else", other, other, exitNotFound, "has no stream FSM_LOG in a folder jetstream; nothing was made there"},
+		{"a file", filepath.Join(other, "letter.txt"), filepath.Join(other, "letter.txt"), exitNotFound, "there is no store"},
+		{"nothing", other, filepath.Join(other, "not"), exitNotFound, "there is no store"},
+		{"a node without a store", node, "jetstream:" + url, exitNotFound, "there is no stream FSM_LOG"},
+	} {
+		if tt.store == "" {
+			tt.store = tt.folder
+		}
+		before := tree(t, tt.folder)
+		for _, command := range []string{"info", "verify"} {
+			got := fsmesh(t, "store", command, tt.store)
+			if got.status != tt.status || command == "info" && !strings.Contains(got.out+got.err, tt.want) {
+				t.Errorf("store %s of %s: %+v; want %d and %q", command, tt.name, got, tt.status, tt.want)
+			}
+		}
+		if after := tree(t, tt.folder); !maps.Equal(before, after) {
+			t.Errorf("%s: it was\n%v\nand is\n%v", tt.name, before, after)
+		}
+	}
+}
+
+// tree is what is below a folder: the time of the last change and the content of
+// each file, by name.
+func tree(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		i, err := d.Info()
+		if err != nil {
+			return err
+		}
+		out[path] = fmt.Sprint(i.Mode(), i.ModTime())
+		if d.Type().IsRegular() {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			out[path] += fmt.Sprintf(" %d bytes, %x", len(b), sha256.Sum256(b))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // damage flips a byte in the middle of the largest file that messages are in.

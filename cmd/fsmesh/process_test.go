@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -142,7 +143,7 @@ func TestSignals(t *testing.T) {
 }
 
 // firstAddress reads the address that the program prints.
-func firstAddress(t *testing.T, r io.Reader, stderr *bytes.Buffer) string {
+func firstAddress(t *testing.T, r io.Reader, stderr fmt.Stringer) string {
 	t.Helper()
 	line, err := bufio.NewReader(r).ReadString('\n')
 	address, _, _ := strings.Cut(line, " ")

@@ -31,8 +31,9 @@ type remote struct {
 // A session is a remote command while it is connected.
 type session struct {
 	*remote
-	bus    *mesh.Bus
-	client *mesh.Client
+	bus      *mesh.Bus
+	client   *mesh.Client
+	runtimes []mesh.RuntimeInfo // see defined
 }
 
 // newRemote adds the flags that commands against a running mesh share.
@@ -43,6 +44,7 @@ func (p *program) newRemote(c *cobra.Command) *remote {
 	c.Flags().StringVar(&r.context, "context", "", "name of the context to use (default: FSMESH_CONTEXT in the environment, else the selected one)")
 	c.Flags().DurationVar(&r.timeout, "timeout", 4*time.Second, "how long to wait for answers")
 	r.form = outputFlag(c, "table", "json", "yaml")
+	c.PreRunE = plainWords
 	return r
 }
 
@@ -75,7 +77,8 @@ func (r *remote) with(ctx context.Context, endless bool, do func(context.Context
 	if !endless {
 		ctx = bounded
 	}
-	return explain(do(ctx, &session{r, bus, mesh.NewClient(bus, mesh.ClientOptions{Timeout: r.timeout})}))
+	s := &session{remote: r, bus: bus, client: mesh.NewClient(bus, mesh.ClientOptions{Timeout: r.timeout})}
+	return s.explain(ctx, do(ctx, s))
 }
 
 // resolve settles where the mesh is: flags over environment over context.
@@ -90,7 +93,7 @@ func (r *remote) resolve() error {
 	}
 	r.broker.url = cmp.Or(r.broker.url, fromEnv, chosen.URL, "nats://"+defaultNode)
 	r.broker.mesh = cmp.Or(r.broker.mesh, chosen.Mesh)
-	if r.broker.tokenFile == "" && r.p.env("FSMESH_TOKEN") == "" {
+	if r.broker.tokenFile == "" && r.p.env("FSMESH_TOKEN") == "" && r.p.env("FSMESH_TOKEN_FILE") == "" {
 		r.broker.tokenFile = chosen.TokenFile
 	}
 	return nil
@@ -106,20 +109,48 @@ func unanswered(err error) error {
 }
 
 // explain adds to an error of the mesh what it means for the command.
-func explain(err error) error {
-	if _, done := errors.AsType[*exitError](err); done {
+func (s *session) explain(ctx context.Context, err error) error {
+	if _, done := errors.AsType[*exitError](err); done || err == nil {
 		return err
 	}
-	if _, silent := errors.AsType[*mesh.MissingError](err); silent {
-		return &exitError{exitNotFound, fmt.Errorf("nobody who answered has it: %w", err)}
+	if missing, ok := errors.AsType[*mesh.MissingError](err); ok {
+		return fmt.Errorf("nobody who answered has it: %w%s", err, s.whoIsLost(ctx, missing.Runtimes))
+	}
+	if errors.Is(err, fsm.ErrUnknownInstance) {
+		if live, _, e := s.client.Members(ctx); e == nil && len(live) == 0 {
+			return fmt.Errorf("%w: no runtime is on the mesh", err)
+		}
+		quarantined := strings.Contains(err.Error(), " is quarantined") // which is not told as a code
+		if e, ok := errors.AsType[*fsm.Error](err); ok && e.Instance != "" && e.Key == "" && !quarantined {
+			return fmt.Errorf("%w; if that is a key, give it with --key", err)
+		}
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
-		return &exitError{exitNotFound, fmt.Errorf("the runtime that had it has just gone: %w", err)}
+		return fmt.Errorf("the runtime that had it has just gone: %w", err)
 	}
 	if errors.Is(err, fsm.ErrUnknownComponent) {
 		return fmt.Errorf("no runtime on the mesh has it: %w", err)
 	}
 	return err
+}
+
+// whoIsLost says which of the runtimes that did not answer have most likely been
+// killed, and what to do.
+func (s *session) whoIsLost(ctx context.Context, missing []string) string {
+	_, lost, err := s.client.Members(ctx)
+	if err != nil {
+		return ""
+	}
+	var said []string
+	for _, r := range lost {
+		if slices.Contains(missing, r.Label()) {
+			said = append(said, fmt.Sprintf("; runtime %s of component %s is lost: it was last heard at %s and said no goodbye", r.Name, r.Component, r.Heard.Format(time.TimeOnly)))
+		}
+	}
+	if len(said) == 0 {
+		return ""
+	}
+	return strings.Join(said, "") + "; what is in its store is there again once it is started again, and a minute after it was heard it is not asked for any more"
 }
 
 // again adds what to do where it is not known whether an event or a creation
@@ -147,7 +178,9 @@ func (f *targetFlag) split(c *cobra.Command, words []string, low, high int) (mes
 		if err := args(1+low, 1+high)(c, words); err != nil {
 			return t, nil, err
 		}
-		t.ID, words = words[0], words[1:]
+		if t.ID, words = words[0], words[1:]; t.ID == "" {
+			return t, nil, usage("the id is empty")
+		}
 		return t, words, nil
 	}
 	if len(words) > high {
@@ -172,11 +205,16 @@ func object(what string, words []string) (map[string]any, error) {
 // or the context ends. It returns what the view knows of them; who never showed
 // up is among them, as unknown.
 func (s *session) watch(ctx context.Context) (*mesh.View, []mesh.RuntimeInfo, error) {
+	return s.watchUntil(ctx, func(i mesh.RuntimeInfo) bool { return inexact(i) && i.Status != mesh.Lost })
+}
+
+// watchUntil waits until of no runtime more is needed.
+func (s *session) watchUntil(ctx context.Context, needed func(mesh.RuntimeInfo) bool) (*mesh.View, []mesh.RuntimeInfo, error) {
 	v, err := mesh.Watch(ctx, s.bus, mesh.ViewOptions{})
 	if err != nil {
 		return nil, nil, err
 	}
-	present, err := s.client.Runtimes(ctx)
+	present, lost, err := s.client.Members(ctx)
 	if err != nil {
 		return nil, nil, errors.Join(err, v.Close(ctx))
 	}
@@ -185,8 +223,8 @@ func (s *session) watch(ctx context.Context) (*mesh.View, []mesh.RuntimeInfo, er
 	defer tick.Stop()
 	for {
 		changed := v.Changed()
-		infos := known(v, present)
-		if !slices.ContainsFunc(infos, inexact) {
+		infos := known(v, present, lost)
+		if !slices.ContainsFunc(infos, needed) {
 			return v, infos, nil
 		}
 		select {
@@ -198,12 +236,36 @@ func (s *session) watch(ctx context.Context) (*mesh.View, []mesh.RuntimeInfo, er
 	}
 }
 
-func known(v *mesh.View, present []mesh.Identity) []mesh.RuntimeInfo {
+// defined returns the runtimes with what they run, looked up once a session. One
+// that does not say what it runs takes no more than half of the time.
+func (s *session) defined(ctx context.Context) ([]mesh.RuntimeInfo, error) {
+	if s.runtimes != nil {
+		return s.runtimes, nil
+	}
+	looking, cancel := context.WithTimeout(ctx, s.timeout/2)
+	defer cancel()
+	v, infos, err := s.watchUntil(looking, func(i mesh.RuntimeInfo) bool { return undefined(i) && i.Status != mesh.Lost })
+	if err != nil {
+		return nil, err
+	}
+	closeView(v)
+	s.runtimes = infos
+	return infos, nil
+}
+
+// known is what a view knows of the runtimes, with those that it has not met.
+func known(v *mesh.View, present []mesh.Identity, lost []mesh.LostRuntime) []mesh.RuntimeInfo {
 	var infos []mesh.RuntimeInfo
 	v.Read(func(d *mesh.Directory) { infos = d.Runtimes(time.Now()) })
 	for _, id := range present {
 		if !slices.ContainsFunc(infos, func(i mesh.RuntimeInfo) bool { return i.RuntimeID == id.RuntimeID }) {
 			infos = append(infos, mesh.RuntimeInfo{Identity: id, Exactness: mesh.Exactness{Reason: mesh.ReasonUnknown}})
+		}
+	}
+	for _, r := range lost {
+		// Who has its name is the same, started again.
+		if !slices.ContainsFunc(infos, func(i mesh.RuntimeInfo) bool { return i.Name == r.Name && i.Component == r.Component }) {
+			infos = append(infos, mesh.RuntimeInfo{Identity: r.Identity, Status: mesh.Lost, Since: r.Heard, Heard: r.Heard, Exactness: mesh.Exactness{Reason: mesh.ReasonLost, Since: r.Heard}})
 		}
 	}
 	slices.SortStableFunc(infos, func(a, b mesh.RuntimeInfo) int {
@@ -212,10 +274,15 @@ func known(v *mesh.View, present []mesh.Identity) []mesh.RuntimeInfo {
 	return infos
 }
 
-// inexact reports whether rows of the runtime may be wrong or lacking. Of one
-// that has stopped there is nothing to wait for.
+// inexact reports whether rows of the runtime may be wrong or lacking. One that has
+// stopped has none.
 func inexact(i mesh.RuntimeInfo) bool {
 	return !i.Exactness.Exact && i.Status != mesh.Stopped && i.Status != mesh.Superseded
+}
+
+// undefined reports whether it is not known what a runtime runs.
+func undefined(i mesh.RuntimeInfo) bool {
+	return i.Definition == nil && i.Status != mesh.Stopped && i.Status != mesh.Superseded
 }
 
 // closeView ends a view; what it knew has been used.
@@ -231,18 +298,17 @@ func (s *session) componentOf(ctx context.Context, machine, given string) (strin
 	if given != "" {
 		return given, nil
 	}
-	v, infos, err := s.watch(ctx)
+	infos, err := s.defined(ctx)
 	if err != nil {
 		return "", err
 	}
-	closeView(v)
 	var having, machines []string
 	for _, i := range infos {
-		for _, name := range machinesOf(i.Definition) {
-			if name == machine && !slices.Contains(having, i.Component) {
+		for _, m := range machinesOf(i.Definition) {
+			if m.Name == machine && !slices.Contains(having, i.Component) {
 				having = append(having, i.Component)
 			}
-			machines = append(machines, name)
+			machines = append(machines, m.Name)
 		}
 	}
 	switch len(having) {
@@ -252,23 +318,30 @@ func (s *session) componentOf(ctx context.Context, machine, given string) (strin
 		if near, ok := nearest.Match(machine, machines); ok {
 			return "", notFound("no component on the mesh has a machine %q; did you mean %q?", machine, near)
 		}
+		for _, i := range infos {
+			if undefined(i) {
+				return "", notFound("no component that is known has a machine %q; what %s of component %s has is not known, as it does not answer", machine, i.Name, i.Component)
+			}
+		}
 		return "", notFound("no component on the mesh has a machine %q", machine)
 	}
 	return "", usage("the components %s have a machine %q each; say which with --component", strings.Join(having, ", "), machine)
 }
 
-func machinesOf(definition json.RawMessage) []string {
+// An announcedMachine is what of a definition on the mesh is used here.
+type announcedMachine struct {
+	Name   string `json:"name"`
+	States []struct {
+		Name string `json:"name"`
+	} `json:"states"`
+}
+
+func machinesOf(definition json.RawMessage) []announcedMachine {
 	var c struct {
-		StateMachines []struct {
-			Name string `json:"name"`
-		} `json:"stateMachines"`
+		StateMachines []announcedMachine `json:"stateMachines"`
 	}
 	if json.Unmarshal(definition, &c) != nil {
 		return nil // it comes from outside and may be broken
 	}
-	var names []string
-	for _, m := range c.StateMachines {
-		names = append(names, m.Name)
-	}
-	return names
+	return c.StateMachines
 }

@@ -17,7 +17,8 @@ func (p *program) root() *cobra.Command {
 		Short: "Durable fleets of finite-state machines",
 		Long: `fsmesh checks, draws, tries out and hosts state machines that are defined in
 YAML. Begin with "fsmesh demo" and a browser. node, serve --broker and the
-commands with --url are for fleets of several processes.
+commands with --url are for fleets of several processes, bridge for those that
+run on Redis or RabbitMQ.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused by the
 machine (the event is ignored, the instance has ended).`,
@@ -31,14 +32,17 @@ machine (the event is ignored, the instance has ended).`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Version = readBuild().Version // which makes --version and -v
+	root.SetVersionTemplate(readBuild().String())
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(p.validateCommand(), p.simulateCommand(), p.runCommand(), p.diagramCommand(),
-		p.schemaCommand(), p.serveCommand(), p.dashboardCommand(), p.demoCommand(), p.versionCommand(), p.nodeCommand(),
+		p.schemaCommand(), p.serveCommand(), p.dashboardCommand(), p.demoCommand(), p.versionCommand(), p.initCommand(), p.nodeCommand(), p.bridgeCommand(), p.readyCommand(),
 		p.runtimesCommand(), p.lsCommand(), p.getCommand(), p.sendCommand(), p.createCommand(), p.broadcastCommand(),
 		p.historyCommand(), p.watchCommand(), p.deadLettersCommand(), p.storeCommand(), p.contextCommand())
+	p.completions(root)
 	root.SetHelpCommand(p.helpCommand(root))
 	// Cobra makes this one, and would show its help for a shell that it does
 	// not know.
@@ -95,7 +99,11 @@ func (p *program) knownCommand(c *cobra.Command, args []string) error {
 	if name, ok := nearest.Match(args[0], names); ok {
 		return usage("no command %q; did you mean %q? (%s --help lists all)", args[0], name, c.CommandPath())
 	}
-	return usage("no command %q; there are %s", args[0], strings.Join(names, ", "))
+	is := "are"
+	if len(names) == 1 {
+		is = "is"
+	}
+	return usage("no command %q; there %s %s", args[0], is, strings.Join(names, ", "))
 }
 
 // flagError says in one line what is wrong with a flag, and names the nearest
@@ -107,6 +115,22 @@ func flagError(c *cobra.Command, err error) error {
 		name := unknown.GetSpecifiedName()
 		if near, ok := nearest.Match(name, names); ok {
 			return usage("%s has no flag --%s; did you mean --%s?", c.CommandPath(), name, near)
+		}
+	}
+	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		what := ""
+		switch f := wrong.GetFlag(); f.Value.Type() {
+		case "int", "int64":
+			what = "a whole number"
+		case "uint64":
+			what = "a whole number, 0 or more"
+		case "float64":
+			what = "a number"
+		case "duration":
+			what = "a time, such as 250ms, 5s, 10m or 24h"
+		}
+		if what != "" {
+			return usage("--%s %q is not %s", wrong.GetFlag().Name, wrong.GetValue(), what)
 		}
 	}
 	return usage("%w (%s --help lists what is allowed)", err, c.CommandPath())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/fsmesh/fsmesh/ui/api"
 	"github.com/spf13/cobra"
 )
 
@@ -65,7 +66,7 @@ does take.`,
 		return r.with(c.Context(), false, func(ctx context.Context, s *session) error {
 			out, err := s.client.Send(ctx, t, fsm.Event{Type: words[0], Payload: payload}, o)
 			if err != nil {
-				return again(err)
+				return again(api.Meant(err, words[0]))
 			}
 			return s.printOutcome(out, "the event had been taken before")
 		})
@@ -106,6 +107,9 @@ The JSON is its data.`,
 			if err != nil {
 				return err
 			}
+			if err := s.checkData(ctx, name, words[0], data); err != nil {
+				return err
+			}
 			out, err := s.client.Create(ctx, name, words[0], data, o)
 			if err != nil {
 				return again(err)
@@ -122,7 +126,8 @@ func (p *program) broadcastCommand() *cobra.Command {
 		Use:   "broadcast MACHINE EVENT [JSON]",
 		Short: "Send an event to all instances of a machine on a running mesh",
 		Long: `Sends an event to the instances of a machine in all runtimes, and prints to how
-many. Those that do not take it ignore it.`,
+many. Those that do not take it ignore it. Exit status 3 means that nobody has a
+component, machine or state of that name, 4 that the machine has no such event.`,
 		Example: `  fsmesh broadcast Order CANCEL --state Pending
   fsmesh broadcast Order NOTE '{"note": "delayed"}' --component Orders`,
 		Args: args(2, 3),
@@ -144,6 +149,16 @@ many. Those that do not take it ignore it.`,
 			n, err := s.client.Broadcast(ctx, name, words[0], state, fsm.Event{Type: words[1], Payload: payload}, eventID)
 			if err != nil {
 				return partly(n, err)
+			}
+			infos, err := s.defined(ctx)
+			if err == nil && n == 0 {
+				err = misnamed(infos, mesh.Filter{Component: name, Machine: words[0], State: state})
+			}
+			if err == nil {
+				err = unheardOf(infos, name, words[0], words[1])
+			}
+			if err != nil {
+				return err
 			}
 			return s.print(struct {
 				Component string `json:"componentName"`

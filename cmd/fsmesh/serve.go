@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/headroom"
 	"github.com/fsmesh/fsmesh/mesh"
 	"github.com/spf13/cobra"
 )
@@ -23,7 +24,7 @@ const defaultAddress = "127.0.0.1:3000"
 const stopTime = 1500 * time.Millisecond
 
 func (p *program) serveCommand() *cobra.Command {
-	h := &host{p: p, site: site{p: p}}
+	h := newHost(p)
 	c := &cobra.Command{
 		Use:   "serve FILE…",
 		Short: "Host components, with their pages",
@@ -38,14 +39,18 @@ second program of the same --name stands by until this one is gone.
 
 With --broker the runtimes join the mesh there: commands (ls, send, …) and other
 dashboards reach their instances, and these pages show all that is on the mesh.
-Without, they have a mesh of their own that nobody else reaches.
+Without, they have a mesh of their own that nobody else reaches. With --broker
+redis:// or amqp:// that mesh is bridged to the broker: runtimes there are shown
+here and take commands, and these are shown there.
 
-It listens on 127.0.0.1:3000. PORT sets another port, --listen has the last word.`,
+It listens on 127.0.0.1:3000. PORT sets another port, --listen has the last word.
+` + whoMay,
 		Example: `  fsmesh serve order.yaml
   fsmesh serve shop.yaml fulfilment.yaml --name north
   PORT=8080 fsmesh serve order.yaml
   fsmesh serve order.yaml --broker nats://127.0.0.1:4222
-  fsmesh serve order.yaml --listen 0.0.0.0:3000 --insecure --allow-host shop.example`,
+  BROKER_URL=redis://:PASSWORD@127.0.0.1:6379 fsmesh serve order.yaml
+  fsmesh serve order.yaml --listen 0.0.0.0:3000 --password-file password --token-file token`,
 		Args: args(1, -1),
 	}
 	h.flags(c)
@@ -73,6 +78,8 @@ type host struct {
 	site
 	p       *program
 	broker  broker
+	urls    []string
+	outside brokers
 	storage storage
 
 	// name is what the runtimes are called, in place of their components; ""
@@ -81,21 +88,33 @@ type host struct {
 	components []*fsm.Component
 	hooks      fsm.Hooks
 	// beside, if set, runs beside the server until its context ends.
-	beside func(context.Context, map[string]*fsm.Runtime, *slog.Logger) error
+	beside func(context.Context, *membership, map[string]*fsm.Runtime, *slog.Logger) error
+}
+
+func newHost(p *program) *host {
+	h := &host{p: p, site: site{p: p}}
+	h.tokenFile = &h.broker.tokenFile
+	return h
 }
 
 func (h *host) flags(c *cobra.Command) {
 	h.site.flags(c, defaultAddress)
 	c.Flags().StringVar(&h.name, "name", h.name, "name of the runtime (default: the component's name); with several components NAME-COMPONENT")
-	c.Flags().StringVar(&h.broker.url, "broker", "", "URL of the mesh to join, nats://HOST:PORT (default: BROKER_URL in the environment, else none)")
+	brokerFlag(c, &h.urls, "none")
 	h.broker.flags(c)
+	c.Flags().Lookup("token-file").Usage = tokenOfBoth
+	h.outside.flags(c)
 	h.storage.flags(c)
 }
 
 // resolve settles the addresses: flag over environment over default.
 func (h *host) resolve(c *cobra.Command) error {
-	if !c.Flags().Changed("broker") {
-		h.broker.url = h.p.env("BROKER_URL")
+	var err error
+	if h.broker.url, h.outside.urls, err = split(h.p.brokerURLs(h.urls)); err != nil {
+		return err
+	}
+	if _, err := h.outside.config(); err != nil {
+		return err
 	}
 	if err := h.storage.resolve(c, h.p); err != nil {
 		return err
@@ -121,25 +140,26 @@ func (h *host) runtimeName(component string) string {
 // pages, the attachments to the mesh, the runtimes, the store, the connection to
 // the mesh.
 func (h *host) serve(ctx context.Context) error {
+	headroom.Keep()
 	log := h.p.logger()
 	l, err := listen(ctx, h.listen)
 	if err != nil {
 		return err
 	}
-	m, err := h.join(ctx, log)
+	m, err := h.p.join(ctx, h.broker, &h.outside, "fsmesh serve", log)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	if err := h.prepare(ctx, m, log); err != nil {
 		return errors.Join(err, l.Close(), m.leave())
 	}
-	pages, err := h.open(ctx, m, l.Addr(), log)
+	pages, err := h.open(ctx, m, h.broker.names(&h.outside), l.Addr(), log)
 	if err != nil {
 		return errors.Join(err, l.Close(), m.leave())
 	}
-	log.Info("serving", "url", url(l.Addr()), "store", m.store.Kind)
+	log.Info("serving", "url", url(l.Addr()), "store", m.store.Kind, "durability", m.store.Durability)
 	err = together(ctx,
-		func(ctx context.Context) error { return pages.run(ctx, l, log) },
+		func(ctx context.Context) error { return pages.run(ctx, l) },
 		func(ctx context.Context) error { return h.host(ctx, m, pages.view, l, log) },
 		m.watch)
 	log.Info("stopping")
@@ -155,22 +175,27 @@ func (h *host) prepare(ctx context.Context, m *membership, log *slog.Logger) err
 	if m.store, err = h.storage.open(ctx, h.p, h.runtimeName(h.components[0].Name), token, log); err != nil {
 		return err
 	}
-	var store fsm.Store = m.store
-	if h.p.store != nil {
-		store = h.p.store(store)
-	}
 	for _, c := range h.components {
-		rt, err := fsm.NewRuntime(fsm.Config{
-			Name: h.runtimeName(c.Name), Components: []*fsm.Component{c}, Hooks: h.hooks, Logger: log,
-			Store: store, Takeover: h.storage.takeover, Retention: h.storage.retention,
-			Dispatcher: mesh.NewDispatcher(m.bus),
-		})
+		rt, err := h.newRuntime(m, c, log)
 		if err != nil {
 			return err
 		}
 		m.runtimes = append(m.runtimes, rt)
 	}
 	return nil
+}
+
+// newRuntime makes the runtime of a component.
+func (h *host) newRuntime(m *membership, c *fsm.Component, log *slog.Logger) (*fsm.Runtime, error) {
+	var store fsm.Store = m.store
+	if h.p.store != nil {
+		store = h.p.store(store)
+	}
+	return fsm.NewRuntime(fsm.Config{
+		Name: h.runtimeName(c.Name), Components: []*fsm.Component{c}, Hooks: h.hooks, Logger: log,
+		Store: store, Takeover: h.storage.takeover, Retention: h.storage.retention,
+		Dispatcher: mesh.NewDispatcher(m.bus),
+	})
 }
 
 // host starts the runtimes side by side, makes them part of the mesh, says where
@@ -202,16 +227,21 @@ func (h *host) host(ctx context.Context, m *membership, view *mesh.View, l net.L
 	for _, rt := range m.runtimes {
 		log.Info("hosting", "runtime", rt.Name(), "mesh", m.bus.Mesh(), "shared", m.node == nil)
 	}
-	for !m.readiness(view).Ready {
-		select {
-		case <-view.Changed():
-		case <-time.After(100 * time.Millisecond): // it may have become exact without news
-		case <-ctx.Done():
+	return together(ctx,
+		func(ctx context.Context) error { return h.runBeside(ctx, m, log) },
+		func(ctx context.Context) error {
+			for !m.readiness(view).Ready || !h.isAlive(view) {
+				select {
+				case <-view.Changed():
+				case <-time.After(100 * time.Millisecond): // it may have become exact without news
+				case <-ctx.Done():
+					return nil
+				}
+			}
+			h.announce(l)
+			<-ctx.Done()
 			return nil
-		}
-	}
-	h.announce(l, log)
-	return h.runBeside(ctx, m, log)
+		})
 }
 
 // runBeside returns only when the context ends or something fails.
@@ -224,7 +254,7 @@ func (h *host) runBeside(ctx context.Context, m *membership, log *slog.Logger) e
 	for i, c := range h.components {
 		byComponent[c.Name] = m.runtimes[i]
 	}
-	return h.beside(ctx, byComponent, log)
+	return h.beside(ctx, m, byComponent, log)
 }
 
 // together runs all until the context ends or the first of them does, then ends

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,16 +24,34 @@ type site struct {
 	listen     string
 	insecure   bool
 	allowHosts []string
+	// passwordFile and tokenFile hold what is asked of whoever uses the pages.
+	passwordFile string
+	tokenFile    *string
+	secrets      access.Config
+	// alive, if set, is what /healthz says.
+	alive func(*mesh.View) bool
 }
 
 func (s *site) flags(c *cobra.Command, address string) {
 	c.Flags().StringVar(&s.listen, "listen", address, "address to listen on: HOST:PORT or PORT; port 0 takes a free one")
-	c.Flags().BoolVar(&s.insecure, "insecure", false, "allow an address that other machines can reach; there are no credentials yet")
+	c.Flags().BoolVar(&s.insecure, "insecure", false, "allow an address that other machines can reach without a password and a token")
+	c.Flags().StringVar(&s.passwordFile, "password-file", "", "file that holds the password asked of people (default: FSMESH_PASSWORD or FSMESH_PASSWORD_FILE in the environment, else none)")
 	c.Flags().StringSliceVar(&s.allowHosts, "allow-host", nil, "host name under which browsers may reach the pages, besides this machine's own")
 }
 
-// resolve settles the address: flag over environment over default.
+// resolve settles the credentials and the address: flag over environment over
+// default.
 func (s *site) resolve(c *cobra.Command) error {
+	var err error
+	if s.secrets.Password, err = s.p.secret("FSMESH_PASSWORD", "password-file", s.passwordFile); err != nil {
+		return err
+	}
+	if s.secrets.Token, err = s.p.token(*s.tokenFile); err != nil {
+		return err
+	}
+	if _, err := access.New(s.secrets); err != nil {
+		return &exitError{exitUsage, err}
+	}
 	port := s.p.env("PORT")
 	switch {
 	case c.Flags().Changed("listen"):
@@ -52,21 +69,24 @@ func (s *site) resolve(c *cobra.Command) error {
 
 func (s *site) checkAddress() error {
 	given := s.listen
-	if !strings.Contains(s.listen, ":") {
+	if !strings.ContainsAny(s.listen, ":.") { // a port, not a host
 		s.listen = "127.0.0.1:" + s.listen
 	}
-	name, port, err := net.SplitHostPort(s.listen)
+	_, port, err := net.SplitHostPort(s.listen)
 	if err != nil {
 		return usage("--listen %q is not an address; give HOST:PORT, such as %s", given, defaultAddress)
 	}
 	if err := checkPort(port); err != nil {
 		return usage("--listen %q: %w", s.listen, err)
 	}
-	if !isLoopback(name) && !s.insecure {
-		return usage("--listen %q can be reached from other machines, and there are no credentials yet: whoever reaches it may do everything; add --insecure if that is meant, or listen on %s", s.listen, net.JoinHostPort("127.0.0.1", port))
+	if err := access.CheckListen(s.listen, s.guarded(), s.insecure); err != nil {
+		return usage("--listen: %w: FSMESH_PASSWORD or --password-file, FSMESH_TOKEN or --token-file; or say --insecure if that is meant", err)
 	}
 	return nil
 }
+
+// guarded reports whether something is asked of whoever uses the pages.
+func (s *site) guarded() bool { return s.secrets.Password != "" || s.secrets.Token != "" }
 
 func checkPort(port string) error {
 	n, err := strconv.Atoi(port)
@@ -77,11 +97,6 @@ func checkPort(port string) error {
 		return fmt.Errorf("port %d is out of range; 0 (any free one) to 65535 are allowed", n)
 	}
 	return nil
-}
-
-func isLoopback(name string) bool {
-	ip := net.ParseIP(name)
-	return name == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (p *program) logger() *slog.Logger {
@@ -97,8 +112,8 @@ type pages struct {
 }
 
 // open makes pages and API. They know of the mesh what the bus tells, no more.
-func (s *site) open(ctx context.Context, m *membership, at net.Addr, log *slog.Logger) (*pages, error) {
-	guard, err := access.New(access.Config{Hosts: s.hosts(at), Logger: log})
+func (s *site) open(ctx context.Context, m *membership, broker string, at net.Addr, log *slog.Logger) (*pages, error) {
+	guard, err := s.guard(at, log)
 	if err != nil {
 		return nil, err
 	}
@@ -107,28 +122,30 @@ func (s *site) open(ctx context.Context, m *membership, at net.Addr, log *slog.L
 		return nil, err
 	}
 	client, version := mesh.NewClient(m.bus, mesh.ClientOptions{}), readBuild().Version
-	health := api.Health{}
+	health := api.Health{Broker: broker}
 	if m.store != nil {
 		health.Database = m.store.Kind
 	}
-	p.ui, err = ui.New(ctx, ui.Config{View: p.view, Client: client, Bus: m.bus, Version: version, Logger: log})
+	p.ui, err = ui.New(ctx, ui.Config{View: p.view, Client: client, Bus: m.bus, LogOut: guard.LogOut(), Version: version, Logger: log})
 	if err == nil {
 		p.api, err = api.New(ctx, api.Config{
-			Commands: client, View: p.view, Notices: m.bus, Ready: func() api.Readiness { return m.readiness(p.view) }, Runtimes: m.statuses,
-			Health: health, Version: version, Logger: log,
+			Commands: client, View: p.view, Notices: m.bus, Runtimes: m.statuses, Health: health, Version: version, Logger: log,
+			Ready: func() api.Readiness { return m.readiness(p.view) }, Alive: func() bool { return s.isAlive(p.view) },
 		})
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	mux := http.NewServeMux()
-	for _, path := range []string{"/api/", "/health", "/healthz", "/readyz", "/metrics"} {
+	for _, path := range api.Paths() {
 		mux.Handle(path, p.api)
 	}
 	mux.Handle("/", p.ui)
 	p.Handler = guard.Wrap(mux)
 	return p, nil
 }
+
+func (s *site) isAlive(view *mesh.View) bool { return s.alive == nil || s.alive(view) }
 
 func (p *pages) close() (err error) {
 	if p.api != nil {
@@ -141,53 +158,15 @@ func (p *pages) close() (err error) {
 	return err
 }
 
-// endStreams lets go of those who listen, so that the server can end.
-func (p *pages) endStreams() {
-	p.ui.EndStreams()
-	if err := p.api.Close(); err != nil {
-		slog.Debug("end of the API's streams", "err", err)
-	}
-}
-
 // announce says where the pages are.
-func (s *site) announce(l net.Listener, log *slog.Logger) {
-	if s.insecure && !isLoopback(addressHost(l.Addr())) {
-		log.Warn("other machines can reach this address, and there are no credentials", "listen", l.Addr().String())
-	}
+func (s *site) announce(l net.Listener) {
 	fmt.Fprintf(s.p.stdout, "%s  (Ctrl-C ends it)\n", url(l.Addr()))
 }
 
 // run serves the pages until the context ends, which is no error, or serving
 // fails. It returns when all requests have ended.
-func (p *pages) run(ctx context.Context, l net.Listener, log *slog.Logger) error {
-	server := &http.Server{
-		Handler:           p,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	server.RegisterOnShutdown(p.endStreams)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	var err error
-	select {
-	case err = <-served:
-		return err
-	case <-ctx.Done():
-	}
-	shut, done := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer done()
-	if server.Shutdown(shut) != nil {
-		// Somebody keeps a connection busy: it is cut.
-		err = server.Close()
-	}
-	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
-		err = errors.Join(err, e)
-	}
-	return err
+func (p *pages) run(ctx context.Context, l net.Listener) error {
+	return ui.Serve(ctx, l, p, p.ui.EndStreams, p.api.EndStreams)
 }
 
 // listen opens the address and says in words why it could not.
@@ -232,10 +211,25 @@ func url(a net.Addr) string {
 	return "http://" + net.JoinHostPort(name, port) + "/"
 }
 
+// guard is what stands before all that is served. It says so where that lets
+// everybody in.
+func (s *site) guard(at net.Addr, log *slog.Logger) (*access.Guard, error) {
+	if !s.guarded() && !access.IsLoopback(at.String()) {
+		log.Warn("insecure: other machines can reach this address and may do everything; no password and no token is asked for", "listen", at.String())
+	}
+	c := s.secrets
+	c.Hosts, c.AllowWith, c.Logger = s.hosts(at), "--allow-host", log
+	return access.New(c)
+}
+
 // hosts are the names that a browser may use for this server: the loopback
-// ones always, the listener's own addresses where it is open to others, and
-// what the operator allows.
+// ones always, what the operator allows, and the listener's own addresses where
+// it is open to others. With credentials and nothing allowed by name there are
+// none, and all may be used: a foreign name has no session there.
 func (s *site) hosts(a net.Addr) []string {
+	if s.guarded() && len(s.allowHosts) == 0 {
+		return nil
+	}
 	out := append([]string{}, s.allowHosts...)
 	ip := net.ParseIP(addressHost(a))
 	if ip == nil || ip.IsLoopback() {

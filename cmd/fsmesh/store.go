@@ -4,8 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,14 +24,17 @@ type storage struct {
 	url, data, sync string
 	reserve         int
 	takeover        bool
-	retention       fsm.Retention
+	// prefix is what the name of the default folder begins with.
+	prefix    string
+	retention fsm.Retention
 }
 
 func (s *storage) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&s.data, "data", "", "folder that instances are kept in (default: fsmesh/NAME in the user's data folder, NAME that of the first runtime)")
+	f.StringVar(&s.data, "data", "", "folder that instances are kept in (default: fsmesh/"+s.prefix+"NAME in the user's data folder, NAME that of the first runtime)")
 	f.StringVar(&s.url, "store", "", "store in place of that folder: memory, jetstream:FOLDER, or jetstream:nats://HOST:PORT (default: FSMESH_STORE in the environment, else the folder)")
 	f.StringVar(&s.sync, "sync", "always", "when what is acknowledged is on disk: always, none, or after an interval such as 1s")
+	_ = c.RegisterFlagCompletionFunc("sync", cobra.FixedCompletions([]string{"always", "interval", "none"}, cobra.ShellCompDirectiveNoFileComp)) // once
 	f.IntVar(&s.reserve, "reserve", 64, "megabytes of disk that the folder keeps back, so that writes are refused before the disk is full; 0 is none")
 	f.BoolVar(&s.takeover, "takeover", false, "take the runtimes over at once from a process that has them, instead of standing by until it is gone")
 	f.DurationVar(&s.retention.Ended, "keep-ended", s.retention.Ended, "how long ended instances are kept, with their history; 0 is for ever")
@@ -64,7 +71,7 @@ func parseSync(text string) (jetstream.Sync, error) {
 	}
 	every, err := time.ParseDuration(text)
 	if err != nil || every <= 0 {
-		return jetstream.Sync{}, usage("--sync %q is none of always, none, interval, and no time such as 1s", text)
+		return jetstream.Sync{}, usage("--sync %q is not known; there are always, none, interval (which is 1s), and any time such as 250ms or 1s", text)
 	}
 	return jetstream.SyncEvery(every), nil
 }
@@ -83,7 +90,7 @@ func (s *storage) open(ctx context.Context, p *program, name, token string, log 
 	if url == "" {
 		folder := s.data
 		if folder == "" {
-			if folder, err = p.dataFolder(name); err != nil {
+			if folder, err = p.dataFolder(s.prefix + name); err != nil {
 				return nil, err
 			}
 		}
@@ -94,9 +101,26 @@ func (s *storage) open(ctx context.Context, p *program, name, token string, log 
 	case errors.Is(err, adapters.ErrStoreURL):
 		return nil, &exitError{exitUsage, err}
 	case errors.Is(err, jetstream.ErrDataInUse):
-		return nil, errors.Join(err, errors.New("another fsmesh keeps its instances there: stop it, or give this one a folder of its own with --data"))
+		return nil, fmt.Errorf("%w; another fsmesh keeps its instances there: stop it, or give this one a folder of its own with --data", err)
+	}
+	if folder, in := strings.CutPrefix(url, "jetstream:"); in && noFolder(err) {
+		return nil, &exitError{exitUsage, fmt.Errorf("instances cannot be kept in the folder %q: %w; give another with --data", folder, err)}
 	}
 	return store, err
+}
+
+// noFolder reports whether an error is about a folder that cannot be where it was
+// asked for. A disk that takes no writes may do so again.
+func noFolder(err error) bool {
+	if _, ok := errors.AsType[*fs.PathError](err); !ok {
+		return false
+	}
+	for _, e := range []error{fs.ErrNotExist, fs.ErrPermission, syscall.ENOTDIR} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // dataFolder is where instances are kept if nobody says where.

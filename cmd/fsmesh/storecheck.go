@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -19,7 +18,9 @@ func (p *program) storeCommand() *cobra.Command {
 		Use:   "store",
 		Short: "Look into a store",
 		Long: `Looks into a store: the folder of one that has stopped, or the JetStream of a
-server. A store is a FOLDER, jetstream:FOLDER or jetstream:nats://HOST:PORT.`,
+server. A store is a FOLDER, jetstream:FOLDER or jetstream:nats://HOST:PORT. Nothing
+in it is changed: of a folder a copy is read, made in the folder for temporary files
+(TMPDIR). Exit status 3 means that there is no store.`,
 		Example: `  fsmesh store info ~/.local/share/fsmesh/Orders
   fsmesh store verify jetstream:nats://127.0.0.1:4222`,
 		Args: p.knownCommand,
@@ -38,17 +39,18 @@ func (p *program) openStore(ctx context.Context, given string) (*adapters.Store,
 		}
 		url = "jetstream:" + url
 	}
-	if folder := strings.TrimPrefix(url, "jetstream:"); !strings.Contains(folder, "://") {
-		if _, err := os.Stat(folder); err != nil {
-			return nil, nil, fmt.Errorf("there is no store: %w", err)
-		}
+	token, err := p.token("")
+	if err != nil {
+		return nil, nil, err
 	}
-	store, err := adapters.Stores(ctx, url, adapters.StoreOptions{Token: p.env("FSMESH_TOKEN"), Logger: p.logger()})
+	store, err := adapters.Stores(ctx, url, adapters.StoreOptions{Look: true, Token: token, Logger: p.logger()})
 	switch {
 	case errors.Is(err, adapters.ErrStoreURL):
 		return nil, nil, &exitError{exitUsage, err}
+	case errors.Is(err, jetstream.ErrNoStore):
+		return nil, nil, &exitError{exitNotFound, err}
 	case errors.Is(err, jetstream.ErrDataInUse):
-		return nil, nil, fmt.Errorf("%w: stop the fsmesh that has it first", err)
+		return nil, nil, fmt.Errorf("%w; stop the fsmesh that has it first", err)
 	case err != nil:
 		return nil, nil, err
 	}
@@ -181,10 +183,11 @@ wrong; it says what.`,
 			for _, problem := range out.Problems {
 				fmt.Fprintln(p.stdout, oneLine(problem))
 			}
-			fmt.Fprintf(p.stdout, "%s: %d logs, %d frames, %d records, %d instances, %d problems\n", out.Store, out.Logs, out.Frames, out.Records, out.Instances, len(out.Problems))
+			fmt.Fprintf(p.stdout, "%s: %s, %s, %s, %s, %s\n", out.Store, plural(out.Logs, "log"), plural(out.Frames, "frame"),
+				plural(out.Records, "record"), plural(out.Instances, "instance"), plural(len(out.Problems), "problem"))
 		}
 		if err == nil && !out.OK {
-			return &exitError{exitFailed, fmt.Errorf("%d problems were found", len(out.Problems))}
+			return &exitError{exitFailed, fmt.Errorf("%s found", plural(len(out.Problems), "problem"))}
 		}
 		return err
 	}

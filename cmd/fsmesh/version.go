@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -16,6 +18,27 @@ type build struct {
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
+}
+
+// String says it in words, with a line for each thing.
+func (b build) String() string {
+	s := "fsmesh " + b.Version + "\n"
+	if b.Revision != "" {
+		s += "revision " + b.Revision + " of " + b.Time
+		if b.Modified {
+			s += ", changed since"
+		}
+		s += "\n"
+	}
+	return s + b.Go + ", " + b.Platform + "\n"
+}
+
+// pseudo is the end of a version that nobody released: a time and a revision.
+var pseudo = regexp.MustCompile(`[-.]\d{14}-[0-9a-f]{12}(\+|$)`)
+
+// released reports whether others can get this version of the module.
+func (b build) released() bool {
+	return strings.HasPrefix(b.Version, "v") && !pseudo.MatchString(b.Version) && !b.Modified
 }
 
 func readBuild() build {
@@ -54,15 +77,7 @@ func (p *program) versionCommand() *cobra.Command {
 		if form.value != "table" {
 			return writeDocument(p.stdout, form.value, b)
 		}
-		fmt.Fprintf(p.stdout, "fsmesh %s\n", b.Version)
-		if b.Revision != "" {
-			changed := ""
-			if b.Modified {
-				changed = ", changed since"
-			}
-			fmt.Fprintf(p.stdout, "revision %s of %s%s\n", b.Revision, b.Time, changed)
-		}
-		fmt.Fprintf(p.stdout, "%s, %s\n", b.Go, b.Platform)
+		fmt.Fprint(p.stdout, b)
 		return nil
 	}
 	return c

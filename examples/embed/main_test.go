@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -23,5 +24,12 @@ func TestRun(t *testing.T) {
 `
 	if got := out.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if shown := "    go run ./examples/embed\n\nprints\n\n    " + strings.ReplaceAll(strings.TrimSpace(want), "\n", "\n    ") + "\n"; !strings.Contains(string(readme), shown) {
+		t.Errorf("README.md does not show:\n%s", shown)
 	}
 }

@@ -1,11 +1,13 @@
 // Package demo is the shop that `fsmesh demo` shows: two components with seven
-// machines, the hooks that they name, and a load that makes them move.
+// machines, a third that comes and goes, the hooks that they name, and a load that
+// makes them move.
 //
-// The definitions are shop.yaml and fulfilment.yaml. They use what a real
+// The definitions are shop.yaml, fulfilment.yaml and couriers.yaml, whose runtime
+// goes away and comes back (shift.go). They use what a real
 // application would: timeouts, children that tell their parent, events and
 // creations across components, cascades, business keys, context schemas. Some
 // of it fails on purpose: a payment gateway that does not always answer, goods
-// that are out of stock, an order that nobody will ever pay.
+// that are out of stock, orders that nobody will ever pay.
 package demo
 
 import (
@@ -31,13 +33,21 @@ func Components() ([]*fsm.Component, error) {
 		name string
 		data []byte
 	}{{"shop.yaml", shopYAML}, {"fulfilment.yaml", fulfilmentYAML}} {
-		c, _, err := fsm.ParseComponent(f.data, fsm.FileName(f.name), fsm.Strict())
+		c, err := component(f.name, f.data)
 		if err != nil {
-			return nil, fmt.Errorf("read the demo's %s: %w", f.name, err)
+			return nil, err
 		}
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+func component(name string, data []byte) (*fsm.Component, error) {
+	c, _, err := fsm.ParseComponent(data, fsm.FileName(name), fsm.Strict())
+	if err != nil {
+		return nil, fmt.Errorf("read the demo's %s: %w", name, err)
+	}
+	return c, nil
 }
 
 // What the hooks of the demo fail with.
@@ -53,6 +63,7 @@ func Hooks(seed uint64) fsm.Hooks {
 	nothing := func(*fsm.Call) error { return nil }
 	return fsm.Hooks{Methods: map[string]fsm.Hook{
 		"addItem":       addItem,
+		"countTrip":     countTrip,
 		"authorize":     h.authorize,
 		"pickItems":     h.pickItems,
 		"payOut":        h.payOut,

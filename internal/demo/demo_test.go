@@ -2,10 +2,12 @@ package demo
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,9 +24,13 @@ func TestComponents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	couriers, err := Couriers()
+	if err != nil {
+		t.Fatal(err)
+	}
 	hooks := Hooks(1)
 	machines, named := 0, map[string]bool{}
-	for _, c := range components {
+	for _, c := range append(components, couriers) {
 		machines += len(c.StateMachines)
 		for _, m := range c.StateMachines {
 			for _, s := range m.States {
@@ -87,8 +93,10 @@ func TestLoad(t *testing.T) {
 		if n := count(rt); n < 50 || n > 600 {
 			t.Errorf("%d instances after ten minutes, want about 100", n)
 		}
-		if in, err := rt.GetByKey("Shop", "order:ORD-7"); err != nil || in.State() != "PaymentPending" {
-			t.Errorf("the stuck order: %v, error %v; want it in PaymentPending", in, err)
+		for _, key := range stuck {
+			if in, err := rt.GetByKey("Shop", key); err != nil || in.State() != "PaymentPending" {
+				t.Errorf("the stuck order %s: %v, error %v; want it in PaymentPending", key, in, err)
+			}
 		}
 		if err := rt.Stop(t.Context()); err != nil {
 			t.Error(err)
@@ -125,4 +133,89 @@ func count(rt *fsm.Runtime) int {
 		n++
 	}
 	return n
+}
+
+// TestShift lets the couriers come and go. What they were in the middle of goes on
+// when they are back, and none is hired twice.
+func TestShift(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, err := Couriers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := fsm.NewMemoryStore()
+		begun, ended := 0, 0 // by the shift's goroutine until it has ended
+		var now atomic.Pointer[fsm.Runtime]
+		s := Shift{Away: 10 * time.Second, Begin: func(ctx context.Context) (CourierRuntime, func() error, error) {
+			rt, err := fsm.NewRuntime(fsm.Config{Components: []*fsm.Component{c}, Hooks: Hooks(1), Store: store, Logger: slog.New(slog.DiscardHandler)})
+			if err == nil {
+				err = rt.Start(ctx)
+			}
+			if err != nil {
+				return nil, nil, err
+			}
+			begun++
+			now.Store(rt)
+			return rt, func() error { ended++; return rt.Stop(context.WithoutCancel(ctx)) }, nil
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		ran := make(chan error, 1)
+		go func() { ran <- s.Run(ctx) }()
+		var trips []float64
+		for range 3 {
+			time.Sleep(29 * time.Second) // nearly to the end of a stay of 30 s
+			synctest.Wait()
+			rt := now.Load()
+			if n := count(rt); n != 6 {
+				t.Errorf("%d couriers, want 6", n)
+			}
+			in, err := rt.GetByKey("Couriers", "courier:Dora")
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, _ := in.Data().Get("trips")
+			trips = append(trips, n.(float64))
+			time.Sleep(11 * time.Second)
+		}
+		if !slices.IsSorted(trips) || trips[0] == 0 || trips[2] < trips[0]+2 {
+			t.Errorf("after the stays Dora had made %v trips, want more after each", trips)
+		}
+		cancel()
+		if err := <-ran; err != nil || begun != ended || begun < 3 {
+			t.Errorf("ended with %v, begun %d times, ended %d times", err, begun, ended)
+		}
+	})
+}
+
+// TestFill fills a shop with more than one caller can, once, also where a store
+// has given some back.
+func TestFill(t *testing.T) {
+	t.Parallel()
+	components, err := Components()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := fsm.NewMemoryStore()
+	for _, n := range []int{500, manyTimed + 2_000} {
+		rt, err := fsm.NewRuntime(fsm.Config{Name: "demo", Components: components, Hooks: Hooks(1), Store: store, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rt.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l := Load{Runtimes: map[string]Runtime{"Shop": rt, "Fulfilment": rt}, Instances: n}
+		l.setDefaults()
+		if err := l.fill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// The storefront, what is stuck, and payments that time has brought are besides.
+		if got := count(rt); got < n || got > n+n/10+10 {
+			t.Errorf("%d instances, want about %d", got, n)
+		}
+		if err := rt.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -9,6 +9,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
@@ -48,8 +51,8 @@ type Load struct {
 	waiting map[[3]string][]string
 }
 
-// stuck is the key of the order that nobody will ever pay.
-const stuck = "order:ORD-7"
+// stuck are the keys of the orders that nobody will ever pay.
+var stuck = []string{"order:ORD-7", "order:ORD-13", "order:ORD-99"}
 
 // tick is how often a load that is faster than this acts, several times each.
 const tick = 10 * time.Millisecond
@@ -103,40 +106,115 @@ func quiet(ctx context.Context, err error) error {
 	return err
 }
 
-// fill creates the first instances, in several states as after a while.
+// A share of the first instances is in a state, as after a while.
+type share struct {
+	component, machine, state string
+	// of is how many of 30 there are.
+	of int
+	// timed says that time moves it on from there.
+	timed bool
+}
+
+var shares = []share{
+	{"Shop", "Cart", "Active", 9, true}, {"Shop", "Cart", "Idle", 4, true},
+	{"Shop", "Order", "Draft", 3, false}, {"Shop", "Order", "Paid", 4, false},
+	{"Fulfilment", "Shipment", "Ready", 2, false}, {"Fulfilment", "Shipment", "InTransit", 5, true},
+	{"Fulfilment", "Invoice", "Issued", 3, true},
+}
+
+// manyTimed is how many of the first instances may be where time moves them on:
+// the others of a million would do so all at once.
+const manyTimed = 10_000
+
+// fillers is how many creations are under way while the shop is filled: what they
+// wait for is the disk, which takes many at a time.
+const fillers = 256
+
+// fill creates the first instances, but for those that a store has given back,
+// and some in trouble.
 func (l *Load) fill(ctx context.Context) error {
-	start := []struct {
-		component, machine, state string
-		share                     int
-	}{
-		{"Shop", "Cart", "Active", 9}, {"Shop", "Cart", "Idle", 4},
-		{"Shop", "Order", "Draft", 3}, {"Shop", "Order", "Paid", 4},
-		{"Fulfilment", "Shipment", "Ready", 2}, {"Fulfilment", "Shipment", "InTransit", 5},
-		{"Fulfilment", "Invoice", "Issued", 3},
+	there := l.there()
+	todo := make(chan func() error)
+	var busy sync.WaitGroup
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	for range fillers {
+		busy.Go(func() {
+			for f := range todo {
+				if err := f(); err != nil {
+					cancel(err)
+				}
+			}
+		})
 	}
-	for i := 0; i < l.Instances; {
-		for _, s := range start {
-			for range s.share {
-				if i++; i > l.Instances {
+	for i := there; i < l.Instances && ctx.Err() == nil; {
+		for _, s := range shares {
+			for range s.of {
+				if i >= l.Instances || s.timed && i >= manyTimed {
 					break
 				}
-				if err := l.create(ctx, s.component, s.machine, fsm.InState(s.state)); err != nil {
-					return err
+				i++
+				todo <- l.creation(ctx, s.component, s.machine, fsm.InState(s.state))
+			}
+		}
+	}
+	close(todo)
+	busy.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return l.trouble(ctx)
+}
+
+// there is how many instances a store has given back. New orders are numbered
+// after theirs.
+func (l *Load) there() (n int) {
+	for _, component := range []string{"Shop", "Fulfilment"} {
+		for in := range l.Runtimes[component].Instances(fsm.Filter{Component: component}) {
+			n++
+			if _, number, ok := strings.Cut(in.Key(), ":ORD-"); ok {
+				if i, err := strconv.Atoi(number); err == nil {
+					l.orders = max(l.orders, i)
 				}
 			}
 		}
 	}
-	// Nobody will ever pay this one: it has no payment, and its state has no
-	// timeout. It is there to be found.
-	data := map[string]any{"orderId": "ORD-7", "customer": "Ada Stuck", "currency": "EUR", "items": 3, "amount": 249.9}
-	_, err := l.Runtimes["Shop"].Create(ctx, "Order", data, fsm.WithComponent("Shop"), fsm.WithKey(stuck), fsm.InState("PaymentPending"))
-	if errors.Is(err, fsm.ErrKeyExists) {
-		return nil // restored from a store
-	}
-	return err
+	return n
 }
 
+// trouble makes what is there to be found: orders that are stuck, as they have no
+// payment and their state has no timeout, and one whose payment was declined.
+func (l *Load) trouble(ctx context.Context) error {
+	shop := l.Runtimes["Shop"]
+	for _, key := range append([]string{declined}, stuck...) {
+		number := strings.TrimPrefix(key, "order:")
+		data := map[string]any{"orderId": number, "customer": "Ada Stuck", "currency": "EUR", "items": 3, "amount": 249.9}
+		in, err := shop.Create(ctx, "Order", data, fsm.WithComponent("Shop"), fsm.WithKey(key), fsm.InState("PaymentPending"))
+		switch {
+		case errors.Is(err, fsm.ErrKeyExists):
+			continue // restored from a store
+		case err != nil:
+			return err
+		case key != declined:
+			continue
+		}
+		if _, err := shop.Send(ctx, in.ID(), fsm.Event{Type: "PAYMENT_DECLINED", Payload: map[string]any{"code": "card_expired"}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// declined is the key of the order that fails at the start.
+const declined = "order:ORD-3"
+
 func (l *Load) create(ctx context.Context, component, machine string, opts ...fsm.CreateOption) error {
+	return l.creation(ctx, component, machine, opts...)()
+}
+
+// creation chooses what to create; the function that it returns does that, and may
+// run beside others.
+func (l *Load) creation(ctx context.Context, component, machine string, opts ...fsm.CreateOption) func() error {
 	l.orders++
 	number := fmt.Sprintf("ORD-%d", l.orders)
 	items := 1 + l.rng.IntN(6)
@@ -148,8 +226,10 @@ func (l *Load) create(ctx context.Context, component, machine string, opts ...fs
 	if key != "" {
 		opts = append(opts, fsm.WithKey(key+number))
 	}
-	_, err := l.Runtimes[component].Create(ctx, machine, data, append(opts, fsm.WithComponent(component))...)
-	return err
+	return func() error {
+		_, err := l.Runtimes[component].Create(ctx, machine, data, append(opts, fsm.WithComponent(component))...)
+		return err
+	}
 }
 
 // cents keeps sums free of what binary fractions add.
@@ -292,7 +372,7 @@ func (l *Load) next(a action) (id string, ok bool) {
 func (l *Load) lookUp(at [3]string) []string {
 	var ids []string
 	for in := range l.Runtimes[at[0]].Instances(fsm.Filter{Component: at[0], Machine: at[1], State: at[2]}) {
-		if in.Key() == stuck {
+		if slices.Contains(stuck, in.Key()) {
 			continue
 		}
 		if ids = append(ids, in.ID()); len(ids) == stock {
