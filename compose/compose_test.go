@@ -248,8 +248,8 @@ func (s *stack) brokers() {
 			s.t.Fatal("RABBITMQ_URL points to a server whose users this test cannot make; unset it")
 		}
 		user := r.Environment["RABBITMQ_DEFAULT_USER"]
-		server.Tool(s.t, "rabbitmqctl", "add_user", user, s.env["RABBITMQ_PASSWORD"])
-		server.Tool(s.t, "rabbitmqctl", "set_permissions", user, ".*", ".*", ".*")
+		server.RabbitMQCtl(s.t, "add_user", user, s.env["RABBITMQ_PASSWORD"])
+		server.RabbitMQCtl(s.t, "set_permissions", user, ".*", ".*", ".*")
 		s.outer["rabbitmq:5672"] = server.Addr
 	}
 }

@@ -234,7 +234,7 @@ func TestStream(t *testing.T) {
 		server.Start(t)
 	}
 	at(0.65)
-	server.Tool(t, "rabbitmqctl", "set_vm_memory_high_watermark", "0.000001")
+	server.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.000001")
 	close(alarmed)
 	eventually(t, 60*time.Second, func() string {
 		if p.Counters()["blocked"] == 0 {
@@ -245,7 +245,7 @@ func TestStream(t *testing.T) {
 	if _, err := rt.Send(t.Context(), instances[0], fsm.Event{Type: "UP"}); err != nil { // the runtime goes on
 		t.Error(err)
 	}
-	server.Tool(t, "rabbitmqctl", "set_vm_memory_high_watermark", "0.4")
+	server.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.4")
 	<-done
 	total := func() (n uint64) {
 		for in := range rt.Instances(fsm.Filter{}) {

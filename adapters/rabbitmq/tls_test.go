@@ -17,9 +17,9 @@ func TestTLS(t *testing.T) {
 		t.Log("the server is not the test's own: it is given no virtual hosts")
 		return
 	}
-	server.Tool(t, "rabbitmqctl", "add_vhost", "shop/2")
-	server.Tool(t, "rabbitmqctl", "add_user", "bridge", "pass-word")
-	server.Tool(t, "rabbitmqctl", "set_permissions", "-p", "shop/2", "bridge", ".*", ".*", ".*")
+	server.RabbitMQCtl(t, "add_vhost", "shop/2")
+	server.RabbitMQCtl(t, "add_user", "bridge", "pass-word")
+	server.RabbitMQCtl(t, "set_permissions", "-p", "shop/2", "bridge", ".*", ".*", ".*")
 	addr, roots := bridgetest.TLS(t, server.Addr)
 	url := "amqps://bridge:pass-word@" + addr
 	trust := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}

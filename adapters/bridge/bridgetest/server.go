@@ -265,10 +265,18 @@ func (s *Server) answersAMQP(ctx context.Context) error {
 	return err
 }
 
-// Tool runs one of the server's tools, rabbitmqctl for example.
-func (s *Server) Tool(t testing.TB, name string, args ...string) {
+// RabbitMQCtl runs rabbitmqctl. A server answers clients before its application
+// counts as started, and until then the tool refuses most that it is asked: so it
+// waits for that first.
+func (s *Server) RabbitMQCtl(t testing.TB, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	s.tool(t, "rabbitmqctl", "await_startup", "--timeout", "60")
+	s.tool(t, "rabbitmqctl", args...)
+}
+
+func (s *Server) tool(t testing.TB, name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, find(t, "rabbitmq", "/usr/lib/rabbitmq/bin/"+name, name), args...)
 	c.Env = s.Env
