@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +21,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/fsmesh/fsmesh/adapters/bridge/bridgetest"
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // A file is what the tests read of a compose file.
@@ -263,12 +263,7 @@ func (s *stack) at(name, port string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.inner[key] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.inner[key] = l.Addr().String()
-		l.Close()
+		s.inner[key] = freeport.Address(s.t)
 	}
 	return s.inner[key]
 }

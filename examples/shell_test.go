@@ -3,13 +3,14 @@ package examples
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"sync"
 	"testing"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // program is the folder with fsmesh in it, built once.
@@ -60,12 +61,7 @@ func newShell(t *testing.T) *shell {
 // free gives an address of the README a port that nobody uses.
 func (s *shell) free(address string) string {
 	if s.ports[address] == "" {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.ports[address] = l.Addr().String()
-		l.Close()
+		s.ports[address] = freeport.Address(s.t)
 	}
 	return s.ports[address]
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 const orders = `
@@ -267,7 +268,7 @@ func TestMeshesAreApart(t *testing.T) {
 // Three nodes: the runtime on one, the view on another.
 func TestViewOverACluster(t *testing.T) {
 	t.Parallel()
-	addr := freeAddress(t)
+	addr := freeport.Address(t)
 	first := startNode(t, Config{Cluster: ClusterConfig{Listen: addr}, Logger: quiet()})
 	second := startNode(t, Config{Cluster: ClusterConfig{Listen: "127.0.0.1:0", Routes: []string{"nats-route://" + addr}}, Logger: quiet()})
 	waitFor(t, func() bool { return first.ClusterSize() == 2 && second.ClusterSize() == 2 })

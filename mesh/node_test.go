@@ -3,12 +3,13 @@ package mesh
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 func startNode(t *testing.T, c Config) *Node {
@@ -91,7 +92,7 @@ func TestNodeListens(t *testing.T) {
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	var nodes []*Node
-	first := freeAddress(t)
+	first := freeport.Address(t)
 	for i := range 3 {
 		c := Config{Cluster: ClusterConfig{Listen: "127.0.0.1:0", Routes: []string{"nats-route://" + first}}}
 		if i == 0 {
@@ -107,22 +108,11 @@ func TestCluster(t *testing.T) {
 
 func TestLeaf(t *testing.T) {
 	t.Parallel()
-	addr := freeAddress(t)
+	addr := freeport.Address(t)
 	hub := startNode(t, Config{Leaf: LeafConfig{Listen: addr}})
 	leaf := startNode(t, Config{Leaf: LeafConfig{Remotes: []string{"nats-leaf://" + addr}}})
 	carries(t, connect(t, leaf, BusOptions{}), connect(t, hub, BusOptions{}))
 	carries(t, connect(t, hub, BusOptions{}), connect(t, leaf, BusOptions{}))
-}
-
-// freeAddress returns one that nobody listens on at the moment.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func waitFor(t *testing.T, ok func() bool) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // Three nodes in a cluster and a leaf: a runtime on the first and one on the
@@ -22,7 +23,7 @@ import (
 // meshes on the same cluster do not see each other.
 func TestTopologies(t *testing.T) {
 	t.Parallel()
-	first, hub := freeAddress(t), freeAddress(t)
+	first, hub := freeport.Address(t), freeport.Address(t)
 	var nodes []*Node
 	for i := range 3 {
 		c := Config{Cluster: ClusterConfig{Listen: "127.0.0.1:0", Routes: []string{"nats-route://" + first}}, Logger: quiet()}
@@ -86,7 +87,7 @@ func sees(t *testing.T, v *View, n int) {
 // says that it knows nothing any more, and is exact again when the line is back.
 func TestLeafIsCutOff(t *testing.T) {
 	t.Parallel()
-	addr := freeAddress(t)
+	addr := freeport.Address(t)
 	hub := startNode(t, Config{Leaf: LeafConfig{Listen: addr}, Logger: quiet()})
 	line := newProxy(t, addr)
 	leaf := startNode(t, Config{Leaf: LeafConfig{Remotes: []string{"nats-leaf://" + line.l.Addr().String()}}, Logger: quiet()})
@@ -109,7 +110,7 @@ func TestLeafIsCutOff(t *testing.T) {
 func TestLeafToken(t *testing.T) {
 	t.Parallel()
 	const token = "s3cret/+:@tok"
-	addr := freeAddress(t)
+	addr := freeport.Address(t)
 	hub := startNode(t, Config{Token: token, Leaf: LeafConfig{Listen: addr}, Logger: quiet()})
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // What joins a mesh may be started before the mesh is: it says what it waits for,
@@ -19,7 +21,7 @@ func TestMeshComesLater(t *testing.T) {
 	} {
 		t.Run(args[0], func(t *testing.T) {
 			t.Parallel()
-			address := freeAddress(t)
+			address := freeport.Address(t)
 			c := process(t, args...)
 			c.Env = append(c.Env, "BROKER_URL=nats://"+address)
 			var said syncBuffer

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 var crashRounds = flag.Int("crash.rounds", 50, "how often the program is killed under load")
@@ -34,7 +36,7 @@ type victim struct {
 
 func newVictim(t *testing.T, data string, env ...string) *victim {
 	t.Helper()
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	v := &victim{t: t, address: address, env: env, stderr: &syncBuffer{}}
 	v.args = []string{"serve", "testdata/crash/orders.yaml", "testdata/crash/billing.yaml", "--listen", address, "--data", data}
 	t.Cleanup(v.kill)
@@ -153,18 +155,6 @@ func TestCrash(t *testing.T) {
 	if want := *crashRounds * 5; c.orders < want {
 		t.Errorf("only %d orders in %d rounds: too little load to show anything", c.orders, *crashRounds)
 	}
-}
-
-// freeAddress returns an address that nobody listens on. The system gives others
-// out first, so that it stays free for a while.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func dials(address string) bool {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/adapters/bridge/bridgetest"
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // What init writes builds, runs, and asks for the credentials that it wrote.
@@ -119,7 +120,7 @@ func runsWith(t *testing.T, dir string, env map[string]string) {
 		t.Errorf("on all addresses without credentials: %v\n%s", err, out)
 	}
 	c := exec.CommandContext(t.Context(), filepath.Join(dir, "program"))
-	_, port, err := net.SplitHostPort(freeAddress(t))
+	_, port, err := net.SplitHostPort(freeport.Address(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"net"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // TestMeshDocument runs every command of docs/mesh.md, each section by itself: node
@@ -54,12 +55,7 @@ func runDocumented(t *testing.T, lines []string) {
 	ports := map[string]string{}
 	free := func(address string) string {
 		if ports[address] == "" {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ports[address] = l.Addr().String()
-			l.Close()
+			ports[address] = freeport.Address(t)
 		}
 		return ports[address]
 	}

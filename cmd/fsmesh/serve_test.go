@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 func TestPortTaken(t *testing.T) {
@@ -196,14 +198,10 @@ func TestInsecure(t *testing.T) {
 // then, some of it in trouble, and it moves.
 func TestDemoAtOnce(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	address := freeport.Address(t)
 	first := make(chan int, 1) // how many instances there are when it first says yes
-	go func() { first <- instancesWhenHealthy(t, "http://"+l.Addr().String()+"/") }()
-	l.Close()
-	p := startProgram(t, nil, "demo", "--listen", l.Addr().String())
+	go func() { first <- instancesWhenHealthy(t, "http://"+address+"/") }()
+	p := startProgram(t, nil, "demo", "--listen", address)
 	if n := <-first; n < 50 {
 		t.Errorf("%d instances when /healthz first said yes, want 50", n)
 	}

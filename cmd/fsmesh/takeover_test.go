@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // nodeProcess runs a mesh node with a durable store in a process of its own, and
@@ -19,7 +21,7 @@ import (
 func nodeProcess(t *testing.T, data string) string {
 	t.Helper()
 	v := newVictim(t, data)
-	address := freeAddress(t)
+	address := freeport.Address(t)
 	v.args = []string{"node", "--listen", address, "--data", data}
 	v.start()
 	waitFor(t, "the node listens", func() bool { return dials(address) })

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
 // A Server is a real broker that a test can stop and start again. One that the
@@ -112,16 +114,6 @@ func (s *Server) Stop() {
 	s.cmd = nil
 }
 
-func free(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func find(t testing.TB, what string, at ...string) string {
 	t.Helper()
 	for _, a := range at {
@@ -151,7 +143,7 @@ func Redis(t testing.TB, args ...string) *Server {
 		return given(t, u, "6379")
 	}
 	path := find(t, "redis", "redis-server")
-	port, dir := free(t), t.TempDir()
+	port, dir := freeport.Port(t), t.TempDir()
 	s := &Server{Addr: "127.0.0.1:" + strconv.Itoa(port), Own: true}
 	s.URL = "redis://" + s.Addr
 	s.start = func() *exec.Cmd {
@@ -208,8 +200,8 @@ func RabbitMQ(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	port := free(t)
-	names := strconv.Itoa(free(t))
+	port := freeport.Port(t)
+	names := strconv.Itoa(freeport.Port(t))
 	write := func(name, text string) string {
 		file := filepath.Join(dir, name)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -221,7 +213,7 @@ func RabbitMQ(t testing.TB) *Server {
 	s.URL = "amqp://guest:guest@" + s.Addr
 	s.Env = append(os.Environ(),
 		"HOME="+dir, "RABBITMQ_NODENAME=fsmesh"+names+"@localhost", "RABBITMQ_NODE_IP_ADDRESS=127.0.0.1",
-		"RABBITMQ_NODE_PORT="+strconv.Itoa(port), "RABBITMQ_DIST_PORT="+strconv.Itoa(free(t)), "ERL_EPMD_PORT="+names,
+		"RABBITMQ_NODE_PORT="+strconv.Itoa(port), "RABBITMQ_DIST_PORT="+strconv.Itoa(freeport.Port(t)), "ERL_EPMD_PORT="+names,
 		"ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_RELAXED_COMMAND_CHECK=1", "RABBITMQ_MNESIA_BASE="+filepath.Join(dir, "mnesia"), "RABBITMQ_LOG_BASE="+filepath.Join(dir, "log"),
 		"RABBITMQ_LOGS=-", "RABBITMQ_PID_FILE="+filepath.Join(dir, "pid"), "RABBITMQ_ENABLED_PLUGINS_FILE="+write("plugins", "[].\n"),
 		"RABBITMQ_CONFIG_FILE="+write("rabbitmq.conf", "log.console.level = error\n"), "RABBITMQ_CONF_ENV_FILE="+write("env.conf", ""),
