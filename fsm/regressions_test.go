@@ -373,13 +373,13 @@ func TestRegressionHooksThatSendUseUpTheWorkers(t *testing.T) {
 			},
 			"in": func(*Call) error { return nil },
 		}},
-		HookWorkers: 1, HookTimeout: time.Second,
+		HookWorkers: 1, HookTimeout: time.Minute,
 	})
 	a, b := mustCreate(t, rt, "M", nil), mustCreate(t, rt, "M", nil)
 	to.Store(&b)
 	begin := time.Now()
 	mustSend(t, rt, a, "OUT")
-	if d := time.Since(begin); d > 500*time.Millisecond {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 }
@@ -443,7 +443,7 @@ func TestRegressionIdleAfterTheEnd(t *testing.T) {
 		return len(rt.retries) > 0
 	})
 	first := make(chan error, 1)
-	ctx, cancelFirst := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancelFirst := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancelFirst()
 	go func() { first <- rt.Stop(ctx) }()
 	eventually(t, "the first Stop waits", func() bool { return rt.work.waiting.Load() > 0 })
@@ -452,7 +452,7 @@ func TestRegressionIdleAfterTheEnd(t *testing.T) {
 	rt.Stop(ended)
 	select {
 	case <-first:
-	case <-time.After(time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the first Stop goes on waiting after the second has ended the runtime")
 		<-first
 	}

@@ -50,10 +50,11 @@ func TestClientReachesTheOwner(t *testing.T) {
 		}
 	}
 	begin := time.Now()
+	c = NewClient(b, ClientOptions{Timeout: 2 * time.Minute})
 	if _, err := c.Send(ctx, Target{ID: "nobody"}, fsm.Event{Type: "PLACE"}, SendOptions{}); !errors.Is(err, fsm.ErrUnknownInstance) {
 		t.Errorf("unknown instance: %v", err)
 	}
-	if d := time.Since(begin); d > 5*time.Second {
+	if d := time.Since(begin); d > time.Minute {
 		t.Errorf("that took %v", d)
 	}
 	if _, err := c.Create(ctx, "Nobody", "Order", nil, CreateOptions{}); !errors.Is(err, fsm.ErrUnknownComponent) {

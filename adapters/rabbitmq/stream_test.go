@@ -120,7 +120,7 @@ func command(t *testing.T, instance, id string) bridge.Frame {
 func publishAll(t *testing.T, b *rabbitmq.Broker, frames []bridge.Frame) {
 	t.Helper()
 	for len(frames) > 0 {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 		n, err := b.Publish(ctx, frames[:min(len(frames), 500)])
 		cancel()
 		frames = frames[n:]

@@ -74,7 +74,7 @@ func TestMeshDoesNotCome(t *testing.T) {
 // there that has heard of it.
 func TestKilledRuntime(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	url := startNode(t)
 	startProgram(t, nil, "serve", "../../examples/two-services/billing.yaml", "--listen", "0", "--broker", url)

@@ -163,7 +163,7 @@ func (d dyingSource) Snapshots(ctx context.Context, ids []string) ([]*fsm.Snapsh
 // to bring their orders to an end.
 func crashAt(t *testing.T, point, off string, patience time.Duration) (*tally, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	data := t.TempDir()
 	v := newVictim(t, data, dieAt+"="+point)

@@ -116,7 +116,7 @@ func TestStoreInfoAndVerify(t *testing.T) {
 // not, and whether its process ended well or was killed.
 func TestStoreIsOnlyLookedAt(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	killed := t.TempDir()
 	v := newVictim(t, killed)

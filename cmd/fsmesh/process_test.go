@@ -24,7 +24,7 @@ func process(t *testing.T, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	c := exec.CommandContext(ctx, self, args...)
 	c.Env = append(os.Environ(), beProgram+"=1", "PORT=", "BROKER_URL=", "FSMESH_URL=", "FSMESH_TOKEN=", "FSMESH_STORE=memory", "FSMESH_CONTEXT=", "XDG_CONFIG_HOME="+t.TempDir())

@@ -10,7 +10,7 @@ import (
 // What a runtime's store and its mode are is shown where one looks at it.
 func TestStoreIsShown(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	node := nodeProcess(t, t.TempDir())
 	for _, tt := range []struct {

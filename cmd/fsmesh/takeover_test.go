@@ -200,7 +200,7 @@ func TestTakeover(t *testing.T) {
 // takes no notice of being taken over acknowledges what is lost.
 func TestTakeoverWithoutFence(t *testing.T) {
 	// Not beside others: it takes both processors.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	node := nodeProcess(t, t.TempDir())
 	old, next := beside(t, node, "--takeover"), beside(t, node, "--takeover")
@@ -248,7 +248,7 @@ func (b *bumper) eventually(ctx context.Context, shops [2]*shop, path, id, event
 // soon after the first was killed.
 func TestStandBy(t *testing.T) {
 	// Not beside others: it takes both processors.
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	node := nodeProcess(t, t.TempDir())
 	first, second := beside(t, node), beside(t, node)
@@ -280,7 +280,7 @@ func TestStandBy(t *testing.T) {
 // TestFolderInUse starts a second process on one folder.
 func TestFolderInUse(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	data := t.TempDir()
 	first, second := newVictim(t, data), newVictim(t, data)
