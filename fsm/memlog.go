@@ -289,17 +289,20 @@ func (l *memoryLog) retain(cut func(component, machine string) Cut) {
 		}
 		return c
 	}
-	over := map[string]bool{}
+	over, kept := map[string]bool{}, map[string]bool{} // of the ended, with all their records
 	for id, in := range l.instances {
 		m := l.records[RecordID{id, in.version}]
-		over[id] = in.status != StatusActive && !in.entryPoint && in.open == 0 && m != nil &&
-			time.UnixMilli(in.lastTime).Before(cutOf(m.rec).Ended)
+		if in.status == StatusActive || m == nil {
+			continue
+		}
+		old := time.UnixMilli(in.lastTime).Before(cutOf(m.rec).Ended)
+		over[id], kept[id] = old && !in.entryPoint && in.open == 0, !old
 	}
 	l.kept = slices.DeleteFunc(l.kept, func(m *memoryRecord) bool {
 		in := l.instances[m.rec.Instance]
 		superseded := in.snapshot != nil && m.rec.Version < in.snapshot.rec.Version
 		old := time.UnixMilli(m.rec.Time).Before(cutOf(m.rec).Records)
-		if !over[m.rec.Instance] && (!superseded || m.open > 0 || !old) {
+		if !over[m.rec.Instance] && (kept[m.rec.Instance] || !superseded || m.open > 0 || !old) {
 			return false
 		}
 		in.dropped = max(in.dropped, m.position)

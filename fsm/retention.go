@@ -7,11 +7,13 @@ import (
 // A Retention says how long a store keeps what no instance needs any more. What
 // live instances need, and what has an effect that is still open, stays however
 // old it is. A store that keeps records in one log, as the embedded one does, drops
-// a record when it is older than both times: it keeps all while either is 0, and of
-// an instance that lived longer the last records.
+// its beginning only, up to the first record that is kept: one of a live instance
+// that is younger than Records, or any of an instance whose end is younger than
+// Ended.
 type Retention struct {
-	// Ended is how long instances stay after their end, with their records. 0
-	// is for ever: nothing is lost that nobody asked to lose.
+	// Ended is how long instances stay after their end, with all their records
+	// that are still there. 0 is for ever: nothing is lost that nobody asked to
+	// lose.
 	Ended time.Duration
 	// Records is how long the records of live instances stay, as history,
 	// after a snapshot or checkpoint has made them unnecessary. 0 is for ever.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 // end, on a clock that is moved by hand.
 type day struct {
 	t     *testing.T
+	dir   string
+	keep  fsm.Retention
 	clock *fsm.ManualClock
 	store *jetstream.Store
 	rt    *fsm.Runtime
@@ -30,39 +33,54 @@ const buckets = 1024
 // end in an hour.
 const dayRemembered = 50
 
-func newDay(t *testing.T, keep fsm.Retention) *day {
+// lateAfter is when an order that is not done is late: longer than any day here.
+const lateAfter = 100 * time.Hour
+
+// newDay begins a day with so many instances that live all day.
+func newDay(t *testing.T, keep fsm.Retention, lives int) *day {
 	t.Helper()
+	d := &day{t: t, dir: t.TempDir(), keep: keep, clock: fsm.NewManualClock(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))}
+	d.start()
+	t.Cleanup(d.stop)
+	for i := range lives {
+		d.lives = append(d.lives, d.create(fmt.Sprintf("long-%d", i)))
+	}
+	return d
+}
+
+// start opens the store and starts a runtime.
+func (d *day) start() {
+	d.t.Helper()
 	o := fast
 	o.CheckpointEvery, o.CheckpointRate = time.Millisecond, 1000
-	d := &day{t: t, clock: fsm.NewManualClock(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)), store: openFolder(t, t.TempDir(), o)}
+	d.store = openFolder(d.t, d.dir, o)
 	var err error
 	d.rt, err = fsm.NewRuntime(fsm.Config{
-		Name: "day", Store: d.store, Clock: d.clock, Retention: keep, Limits: fsm.Limits{Ended: dayRemembered},
+		Name: "day", Store: d.store, Clock: d.clock, Retention: d.keep, Limits: fsm.Limits{Ended: dayRemembered},
 		Logger: slog.New(slog.DiscardHandler),
 		Components: []*fsm.Component{{Name: "Shop", StateMachines: []fsm.Machine{{
 			Name: "Order", InitialState: "Open",
-			States: []fsm.State{{Name: "Open", Type: "entry"}, {Name: "Done", Type: "final"}},
+			States: []fsm.State{{Name: "Open", Type: "entry"}, {Name: "Done", Type: "final"}, {Name: "Late"}},
 			Transitions: []fsm.Transition{
 				{From: "Open", To: "Open", Event: "TOUCH"},
 				{From: "Open", To: "Done", Event: "END"},
+				{From: "Open", To: "Late", Event: "LATE", Type: "timeout", TimeoutMs: lateAfter.Milliseconds()},
 			},
 		}}}},
 	})
 	if err != nil {
-		t.Fatal(err)
+		d.t.Fatal(err)
 	}
-	if err := d.rt.Start(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := d.rt.Start(d.t.Context()); err != nil {
+		d.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := d.rt.Stop(context.WithoutCancel(t.Context())); err != nil {
-			t.Error(err)
-		}
-	})
-	for i := range 20 {
-		d.lives = append(d.lives, d.create(fmt.Sprintf("long-%d", i)))
+}
+
+func (d *day) stop() {
+	d.t.Helper()
+	if err := d.rt.Stop(context.WithoutCancel(d.t.Context())); err != nil {
+		d.t.Error(err)
 	}
-	return d
 }
 
 // create makes an instance under a key, and returns its id.
@@ -90,7 +108,9 @@ func (d *day) pass() {
 			for i := range each {
 				d.send(d.create(fmt.Sprintf("order-%d", d.made+c*each+i)), "END")
 			}
-			d.send(d.lives[c], "TOUCH")
+			if c < len(d.lives) {
+				d.send(d.lives[c], "TOUCH")
+			}
 		})
 	}
 	wg.Wait()
@@ -134,7 +154,7 @@ func (h held) within(o held) bool {
 // After the first hour of a day with a retention of one hour neither disk nor
 // memory grow. It is not parallel: it looks at the heap of the process.
 func TestRetentionKeepsADayFlat(t *testing.T) {
-	d := newDay(t, fsm.Retention{Ended: time.Hour, Records: time.Hour})
+	d := newDay(t, fsm.Retention{Ended: time.Hour, Records: time.Hour}, 20)
 	var first held
 	var memory uint64
 	for hour := 1; hour <= 24; hour++ {
@@ -156,6 +176,104 @@ func TestRetentionKeepsADayFlat(t *testing.T) {
 			t.Fatalf("%d bytes in memory after the day, %d after its first hour", heap(), memory)
 		}
 	}
+}
+
+// The disk comes back with a time for ended instances alone, as far as no record of
+// a live one is in the way.
+func TestDiskComesBackWithEndedAlone(t *testing.T) {
+	t.Parallel()
+	d := newDay(t, fsm.Retention{Ended: time.Hour}, 0)
+	var first held
+	for hour := 1; hour <= 8; hour++ {
+		for range 4 {
+			d.pass()
+		}
+		if hour == 1 {
+			first = d.held()
+		}
+	}
+	d.settle(8, first)
+	// The history of what lives is kept for ever.
+	d.lives = []string{d.create("long")}
+	const passes = 12
+	for range passes {
+		d.pass()
+	}
+	d.still(d.lives[0], 1+passes)
+}
+
+// Retention takes nothing that a live instance needs: after a restart each is where
+// it was, under its key and with its timer, though its records have been dropped.
+func TestRetentionLeavesWhatLives(t *testing.T) {
+	t.Parallel()
+	d := newDay(t, fsm.Retention{Ended: time.Hour, Records: time.Hour}, 20)
+	const passes = 12
+	for range passes {
+		d.pass()
+	}
+	// Until the creations are gone, by whoever drops them in the background.
+	for end := time.Now().Add(60 * time.Second); len(d.history(d.lives[0])) > passes; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no record of those that live was dropped")
+		}
+		d.clock.Advance(time.Minute, nil)
+	}
+	type kept struct {
+		id, state string
+		version   uint64
+		data      string
+	}
+	look := func() (all []kept) {
+		t.Helper()
+		for i := range d.lives {
+			in, err := d.rt.GetByKey("Shop", fmt.Sprintf("long-%d", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, kept{in.ID(), in.State(), in.Version(), fmt.Sprintf("%#v %v", in.Data().Map(), in.Timers())})
+		}
+		return all
+	}
+	before := look()
+	for range 2 {
+		d.stop()
+		if err := d.store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		d.start()
+		if now := look(); !slices.Equal(now, before) {
+			t.Errorf("after a restart:\n%v\nbefore:\n%v", now, before)
+		}
+		// Those that were not touched since they were made are in checkpoints only.
+		d.clock.Advance(2*time.Hour, nil)
+	}
+	d.clock.Advance(lateAfter, nil)
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		late := 0
+		for _, in := range look() {
+			if in.state == "Late" {
+				late++
+			}
+		}
+		if late == len(d.lives) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the timers of %d of %d instances fired", late, len(d.lives))
+		}
+	}
+}
+
+// history are the records of an instance that are kept.
+func (d *day) history(id string) (all []*fsm.Record) {
+	d.t.Helper()
+	for r, err := range d.rt.History(d.t.Context(), id, 0) {
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 // settle waits until no more is held than after the first hour. What is too old
@@ -181,39 +299,32 @@ func (d *day) settle(hour int, first held) {
 func TestEndedInstancesKeepTheirHistory(t *testing.T) {
 	t.Parallel()
 	for _, keep := range []fsm.Retention{{Ended: 24 * time.Hour, Records: time.Hour}, {Records: time.Hour}} {
-		d := newDay(t, keep)
+		d := newDay(t, keep, 20)
 		id := d.create("early")
 		d.send(id, "END")
 		for range 16 {
 			d.pass()
 		}
-		d.still(id)
+		d.still(id, 2)
 	}
 }
 
-// still has the store asked several times to drop what is too old, and wants the
+// still has the store asked several times to drop what is too old, and wants so many
 // records of an instance to be there all the same.
-func (d *day) still(id string) {
+func (d *day) still(id string, records int) {
 	d.t.Helper()
 	for range 30 {
 		d.clock.Advance(time.Minute, nil)
 		time.Sleep(20 * time.Millisecond) // it drops in the background: there is nothing to wait for
-		n := 0
-		for _, err := range d.rt.History(d.t.Context(), id, 0) {
-			if err != nil {
-				d.t.Fatal(err)
-			}
-			n++
-		}
-		if n != 2 {
-			d.t.Fatalf("%d records of an ended instance that is kept, want 2", n)
+		if n := len(d.history(id)); n != records {
+			d.t.Fatalf("%d records of an instance whose history is kept, want %d", n, records)
 		}
 	}
 }
 
 // Without retention the same day grows: the test above would see it.
 func TestWithoutRetentionADayGrows(t *testing.T) {
-	d := newDay(t, fsm.Retention{})
+	d := newDay(t, fsm.Retention{}, 20)
 	var first held
 	for hour := range 3 {
 		for range 4 {

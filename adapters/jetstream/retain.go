@@ -15,9 +15,10 @@ import (
 )
 
 // Retain drops ended instances that are too old from the checkpoints, and the
-// beginning of the log as far as it is too old and nothing needs it: no
-// checkpoint, no open effect, no other log of the stream. Histories then begin
-// where the log begins. Without checkpoints nothing is dropped.
+// beginning of the log up to the first record that is kept: one of a live instance
+// that is not too old or that no checkpoint covers, one of an ended instance that is
+// kept, one with an open effect, one that another log of the stream needs. Histories
+// then begin where the log begins. Without checkpoints nothing is dropped.
 func (l *log) Retain(ctx context.Context, cut func(component, machine string) fsm.Cut) error {
 	if err := l.usable(ctx); err != nil {
 		return err
@@ -135,13 +136,12 @@ func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snap
 }
 
 // oldestKept returns the position of the first frame that holds a record that is
-// not too old, as far as checkpoints reach and no effect is open. Whose a record is
-// does not count: what is dropped is too old for live instances and for ended ones.
+// to be kept, as far as checkpoints reach and no effect is open. It reads no
+// farther than that: what comes before is dropped.
 func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machine string) fsm.Cut) (uint64, error) {
 	l := c.log
-	limit := uint64(math.MaxUint64)
 	l.mu.RLock()
-	limit = min(limit, l.at.position)
+	limit := l.at.position
 	for i := range l.index.parts {
 		b := &l.index.parts[i]
 		if !b.clean() {
@@ -152,19 +152,75 @@ func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machi
 		}
 	}
 	l.mu.RUnlock()
+	r := retaining{checkpointer: c, cut: cut, outlived: map[int]map[string]bool{}}
 	for f, err := range l.frames(ctx, scan{to: limit}) {
 		if err != nil {
 			return 0, err
 		}
 		for i := range f.entries {
-			r := f.entries[i].rec
-			of, at := cut(r.Component, r.Machine), time.UnixMilli(r.Time)
-			if of.Records.IsZero() || of.Ended.IsZero() || !at.Before(of.Records) || !at.Before(of.Ended) {
-				return f.position, nil
+			if keep, err := r.keeps(ctx, f.entries[i].rec); err != nil || keep {
+				return f.position, err
 			}
 		}
 	}
 	return limit, nil
+}
+
+// A retaining is one look for the oldest records to keep.
+type retaining struct {
+	*checkpointer
+	cut func(component, machine string) fsm.Cut
+	// outlived has, for each bucket that was looked at, the ended entry points that
+	// are older than their machine's time: they stay, their records need not.
+	outlived map[int]map[string]bool
+}
+
+// keeps reports whether a record is to be kept that no checkpoint or effect needs:
+// that of a live instance for as long as its machine's records are, that of an
+// ended one for as long as that is. Of what was dropped none is.
+func (r *retaining) keeps(ctx context.Context, rec *fsm.Record) (bool, error) {
+	r.log.mu.RLock()
+	p, known := r.log.index.get(rec.Instance)
+	r.log.mu.RUnlock()
+	of := r.cut(rec.Component, rec.Machine)
+	switch {
+	case !known:
+		return false, nil
+	case !p.ended():
+		return !time.UnixMilli(rec.Time).Before(of.Records), nil
+	case !time.UnixMilli(rec.Time).Before(of.Ended):
+		return true, nil
+	}
+	i := bucketOf(rec.Instance)
+	if r.outlived[i] == nil {
+		var err error
+		if r.outlived[i], err = r.entryPoints(ctx, i); err != nil {
+			return false, err
+		}
+	}
+	return !r.outlived[i][rec.Instance], nil
+}
+
+// entryPoints returns the ended entry points of a bucket that are too old.
+func (r *retaining) entryPoints(ctx context.Context, i int) (map[string]bool, error) {
+	b, err := r.log.load(ctx, newDecoder(), i)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]bool{}
+	if b.blob == nil {
+		return out, nil
+	}
+	for k := range b.ended {
+		s, err := newDecoder().snapshot(b.ended[k].snap)
+		if err != nil {
+			return nil, err
+		}
+		if s.Origin.EntryPoint && time.UnixMilli(s.UpdatedAt).Before(r.cut(s.Component, s.Machine).Ended) {
+			out[s.Instance] = true
+		}
+	}
+	return out, nil
 }
 
 // purgeStep is about how much is dropped at a time, in bytes, and purgePause the

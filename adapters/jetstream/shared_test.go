@@ -78,7 +78,7 @@ func TestSharedStore(t *testing.T) {
 			}
 			return storeOn(t, js)
 		},
-		Lacks: []fsmtest.Guarantee{fsmtest.Retention},
+		Lacks: []fsmtest.Guarantee{fsmtest.OldRecords},
 	})
 }
 

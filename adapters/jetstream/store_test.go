@@ -73,5 +73,5 @@ func TestStore(t *testing.T) {
 		mu.Unlock()
 		return openFolder(t, dir, fast)
 	}
-	fsmtest.TestStore(t, open, fsmtest.StoreOptions{Reopen: reopen, Lacks: []fsmtest.Guarantee{fsmtest.Retention}})
+	fsmtest.TestStore(t, open, fsmtest.StoreOptions{Reopen: reopen, Lacks: []fsmtest.Guarantee{fsmtest.OldRecords}})
 }

@@ -21,8 +21,12 @@ const (
 	VersionCheck Guarantee = "versions are checked"
 	// Survival: a store that was closed and opened again has everything.
 	Survival Guarantee = "survives being closed"
-	// Retention: Retain drops what nobody needs.
-	Retention Guarantee = "drops old records"
+	// Retention: Retain drops the instances that ended too long ago, and nothing
+	// that is needed or that is to be kept.
+	Retention Guarantee = "drops what has ended"
+	// OldRecords: Retain drops each record that is too old, wherever it lies. A
+	// store that drops only the beginning of its log does not.
+	OldRecords Guarantee = "drops old records one by one"
 )
 
 // StoreOptions says what TestStore has to know about a store.
@@ -45,7 +49,7 @@ func TestStore(t *testing.T, open func(t *testing.T) fsm.Store, o StoreOptions) 
 		t.Fatal("StoreOptions.Reopen is needed to check that the store survives")
 	}
 	var table strings.Builder
-	for _, g := range []Guarantee{VersionCheck, Survival, Retention} {
+	for _, g := range []Guarantee{VersionCheck, Survival, Retention, OldRecords} {
 		held := "held"
 		if !suite.holds(g) {
 			held = "not held"
