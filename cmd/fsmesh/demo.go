@@ -21,7 +21,7 @@ func (p *program) demoCommand() *cobra.Command {
 	h := newHost(p)
 	// A component of somebody's own may be called Shop, too.
 	h.storage.prefix = "demo-"
-	h.storage.retention = fsm.Retention{Ended: demoKeeps, Records: demoKeeps}
+	h.storage.keepEnded.all, h.storage.keepRecords.all = demoKeeps, demoKeeps
 	var rate float64
 	var instances int
 	var seed uint64
@@ -66,6 +66,9 @@ Open the address that it prints in a browser. What has ended is kept for an hour
 		}
 		couriers, err := demo.Couriers()
 		if err != nil {
+			return err
+		}
+		if err := h.storage.checkMachines(append(h.components, couriers)...); err != nil {
 			return err
 		}
 		h.hooks = demo.Hooks(seed)

@@ -128,6 +128,9 @@ func flagError(c *cobra.Command, err error) error {
 			what = "a number"
 		case "duration":
 			what = "a time, such as 250ms, 5s, 10m or 24h"
+			if _, ok := f.Value.(*keeping); ok {
+				what += ", or that of a machine, such as Order=24h"
+			}
 		}
 		if what != "" {
 			return usage("--%s %q is not %s", wrong.GetFlag().Name, wrong.GetValue(), what)

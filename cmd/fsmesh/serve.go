@@ -68,6 +68,9 @@ It listens on 127.0.0.1:3000. PORT sets another port, --listen has the last word
 			}
 			h.components = append(h.components, comp)
 		}
+		if err := h.storage.checkMachines(h.components...); err != nil {
+			return err
+		}
 		return h.serve(c.Context())
 	}
 	return c
@@ -193,7 +196,7 @@ func (h *host) newRuntime(m *membership, c *fsm.Component, log *slog.Logger) (*f
 	}
 	return fsm.NewRuntime(fsm.Config{
 		Name: h.runtimeName(c.Name), Components: []*fsm.Component{c}, Hooks: h.hooks, Logger: log,
-		Store: store, Takeover: h.storage.takeover, Retention: h.storage.retention,
+		Store: store, Takeover: h.storage.takeover, Retention: h.storage.retention(), RetentionOf: h.storage.retentionOf(c),
 		Dispatcher: mesh.NewDispatcher(m.bus),
 	})
 }

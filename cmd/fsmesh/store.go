@@ -16,7 +16,6 @@ import (
 
 	"github.com/fsmesh/fsmesh/adapters"
 	"github.com/fsmesh/fsmesh/adapters/jetstream"
-	"github.com/fsmesh/fsmesh/fsm"
 )
 
 // A storage says where the runtimes of a host keep their instances.
@@ -25,8 +24,9 @@ type storage struct {
 	reserve         int
 	takeover        bool
 	// prefix is what the name of the default folder begins with.
-	prefix    string
-	retention fsm.Retention
+	prefix string
+	// keepEnded and keepRecords say how long what is not needed stays.
+	keepEnded, keepRecords keeping
 }
 
 func (s *storage) flags(c *cobra.Command) {
@@ -37,8 +37,8 @@ func (s *storage) flags(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("sync", cobra.FixedCompletions([]string{"always", "interval", "none"}, cobra.ShellCompDirectiveNoFileComp)) // once
 	f.IntVar(&s.reserve, "reserve", 64, "megabytes of disk that the folder keeps back, so that writes are refused before the disk is full; 0 is none")
 	f.BoolVar(&s.takeover, "takeover", false, "take the runtimes over at once from a process that has them, instead of standing by until it is gone")
-	f.DurationVar(&s.retention.Ended, "keep-ended", s.retention.Ended, "how long ended instances are kept, with their history; 0 is for ever")
-	f.DurationVar(&s.retention.Records, "keep-records", s.retention.Records, "how long the history of live instances is kept; 0 is for ever")
+	f.Var(&s.keepEnded, "keep-ended", "how long ended instances are kept, with their history; 0 is for ever; for one machine MACHINE=TIME, repeat it for more")
+	f.Var(&s.keepRecords, "keep-records", "how long the history of live instances is kept; 0 is for ever; for one machine MACHINE=TIME, repeat it for more")
 }
 
 // resolve settles what the environment has a say in, and refuses what
@@ -52,8 +52,6 @@ func (s *storage) resolve(c *cobra.Command, p *program) error {
 		return usage("--store and --data both say where instances are kept; give one of them")
 	case s.reserve < 0 || s.reserve > 1<<20:
 		return usage("--reserve %d is out of range; 0 to 1048576 megabytes are allowed", s.reserve)
-	case s.retention.Ended < 0 || s.retention.Records < 0:
-		return usage("--keep-ended and --keep-records are times, 0 or more")
 	}
 	_, err := parseSync(s.sync)
 	return err
