@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
@@ -38,6 +39,9 @@ type StoreOptions struct {
 	// Reserve is how much room a folder keeps back, in bytes. Defaults to 64
 	// MB; negative means none.
 	Reserve int64
+	// CheckpointEvery is the time between checkpoints, as
+	// jetstream.Options.CheckpointEvery has it. Defaults to 2 minutes.
+	CheckpointEvery time.Duration
 	// Look opens a store that is there to look into it, as jetstream.Options.Look
 	// does. A store in memory has nothing to be looked into.
 	Look bool
@@ -68,7 +72,7 @@ func Stores(ctx context.Context, url string, o StoreOptions) (*Store, error) {
 	case isJetStream && (strings.HasPrefix(rest, "nats://") || strings.HasPrefix(rest, "tls://")):
 		return remoteStore(ctx, rest, o)
 	case isJetStream && rest != "" && !strings.Contains(rest, "://"):
-		s, err := jetstream.OpenFolder(ctx, rest, jetstream.Options{Sync: o.Sync, Reserve: o.Reserve, Look: o.Look, Logger: o.Logger})
+		s, err := jetstream.OpenFolder(ctx, rest, jetstream.Options{Sync: o.Sync, Reserve: o.Reserve, CheckpointEvery: o.CheckpointEvery, Look: o.Look, Logger: o.Logger})
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +108,7 @@ func remoteStore(ctx context.Context, url string, o StoreOptions) (*Store, error
 			return nil, err
 		}
 	}
-	s, err := jetstream.New(ctx, js[0], jetstream.Options{Reads: js[1], Look: o.Look, Logger: o.Logger})
+	s, err := jetstream.New(ctx, js[0], jetstream.Options{Reads: js[1], CheckpointEvery: o.CheckpointEvery, Look: o.Look, Logger: o.Logger})
 	if err != nil {
 		closeAll()
 		return nil, fmt.Errorf("store at %s: %w", conns[0].ConnectedUrlRedacted(), err)

@@ -37,7 +37,11 @@ type found struct {
 // A tally counts what must not be.
 type tally struct {
 	lost, doubled, gaps, timers, effects int
-	orders, records                      int
+	// undone are steps that are stored and whose effects never came: what an outbox
+	// is for. They are among effects or timers, too, beside orders whose clients gave
+	// up on them.
+	undone          int
+	orders, records int
 	notes                                []string // the first few, in words
 }
 
@@ -152,22 +156,36 @@ func (s *shop) check(ctx context.Context, t *testing.T, watchers []string) *tall
 		if n := shipped[o.orderID]; n != 1 {
 			c.note(&c.effects, "order %s reached its watcher %d times", o.orderID, n)
 		}
+		led := func(h []stored, event string, came bool) {
+			if taken(h, event) && !came {
+				c.undone++
+			}
+		}
+		led(h, "PLACE", len(invoices[o.orderID]) > 0)
+		led(h, "PACK", len(parcels[o.orderID]) > 0)
+		led(h, "PARCEL_GONE", shipped[o.orderID] > 0)
 		for what, of := range map[string]map[string][]string{"invoice": invoices, "parcel": parcels} {
 			if n := len(of[o.orderID]); n != 1 {
 				c.note(&c.effects, "order %s has %d of its %s", o.orderID, n, what)
 				continue
 			}
-			h, err := s.history(ctx, of[o.orderID][0])
+			hs, err := s.history(ctx, of[o.orderID][0])
 			must(err)
-			c.dense(of[o.orderID][0], h)
-			event, delay := "SETTLE", int64(40)
+			c.dense(of[o.orderID][0], hs)
+			event, delay, tells := "SETTLE", int64(40), "INVOICE_PAID"
 			if what == "parcel" {
-				event, delay = "LEAVE", 60
+				event, delay, tells = "LEAVE", 60, "PARCEL_GONE"
 			}
-			c.fired(o, h, event, delay)
+			led(hs, event, taken(h, tells))
+			c.fired(o, hs, event, delay)
 		}
 	}
 	return c
+}
+
+// taken reports whether an event is in a history.
+func taken(h []stored, event string) bool {
+	return slices.ContainsFunc(h, func(r stored) bool { return r.Event.Type == event })
 }
 
 // dense looks at the versions of one instance.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -38,7 +39,8 @@ type shop struct {
 	base string
 	http *http.Client
 
-	mu     sync.Mutex // guards all below
+	taken  atomic.Int64 // events whose answers were read
+	mu     sync.Mutex   // guards all below
 	orders []*order
 	closed int // of them
 }
@@ -118,6 +120,7 @@ func (s *shop) send(ctx context.Context, o *order, event string) error {
 	if err != nil {
 		return err
 	}
+	s.taken.Add(1)
 	o.events = append(o.events, acked{id, out.Version, out.State, time.Now()})
 	return nil
 }

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -30,7 +34,9 @@ const (
 	withEffects   = "after a commit with effects, before their delivery"
 	atNote        = "after the commit of an event with an id, before its answer"
 	betweenTwo    = "between two deliveries"
-	inACheckpoint = "in a checkpoint"
+	afterAnswer   = "after an answer"
+	inACheckpoint = "in a checkpoint of the stop"
+	inAScheduled  = "in a scheduled checkpoint"
 )
 
 // die is the crash itself: nothing is flushed, closed or answered.
@@ -58,6 +64,12 @@ func beTheProgram() int {
 	p := &program{stdin: os.Stdin, stdout: &pipe{w: os.Stdout}, stderr: os.Stderr, env: os.Getenv}
 	if os.Getenv(dieAt) != "" || os.Getenv(switchOff) != "" {
 		p.store = dying
+	}
+	switch os.Getenv(dieAt) {
+	case afterAnswer:
+		p.answers = dyingAnswers
+	case inAScheduled:
+		p.checkpoints = 50 * time.Millisecond
 	}
 	return p.run(ctx, os.Args[1:])
 }
@@ -155,7 +167,29 @@ type dyingSource struct {
 func (d dyingSource) Snapshots(ctx context.Context, ids []string) ([]*fsm.Snapshot, error) {
 	out, err := d.CheckpointSource.Snapshots(ctx, ids)
 	d.s.at(inACheckpoint)
+	d.s.at(inAScheduled)
 	return out, err
+}
+
+// dyingAnswers kills the program when the third event was answered: the caller has
+// the whole answer then, and nothing else has happened since.
+func dyingAnswers(h http.Handler) http.Handler {
+	var answered atomic.Int32
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || !strings.HasSuffix(r.URL.Path, "/events") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		whole := httptest.NewRecorder()
+		h.ServeHTTP(whole, r)
+		maps.Copy(w.Header(), whole.Header())
+		w.Header().Set("Content-Length", strconv.Itoa(whole.Body.Len()))
+		w.WriteHeader(whole.Code)
+		_, err := w.Write(whole.Body.Bytes())
+		if err = errors.Join(err, http.NewResponseController(w).Flush()); err == nil && whole.Code == http.StatusOK && answered.Add(1) == 3 {
+			die()
+		}
+	})
 }
 
 // crashAt lets clients use a program that kills itself at a point, starts it
@@ -200,6 +234,11 @@ func crashAt(t *testing.T, point, off string, patience time.Duration) (*tally, e
 	case <-time.After(30 * time.Second):
 		t.Fatalf("the program did not come to the point %s", point)
 	}
+	for deadline := time.Now().Add(time.Minute); point == afterAnswer && s.taken.Load() < 3; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d answers have come, want the 3 that were given", s.taken.Load())
+		}
+	}
 	v.env = []string{switchOff + "=" + off}
 	v.start()
 	v.ready(ctx)
@@ -225,7 +264,7 @@ func crashAt(t *testing.T, point, off string, patience time.Duration) (*tally, e
 // done.
 func TestCrashPoints(t *testing.T) {
 	// Not beside others: it takes both processors.
-	for _, point := range []string{beforeCommit, afterCommit, withEffects, atNote, betweenTwo, inACheckpoint} {
+	for _, point := range []string{beforeCommit, afterCommit, withEffects, atNote, afterAnswer, betweenTwo, inACheckpoint, inAScheduled} {
 		t.Run(point, func(t *testing.T) {
 			t.Parallel()
 			c, err := crashAt(t, point, "", 10*time.Second)
@@ -246,8 +285,8 @@ func TestCrashWithout(t *testing.T) {
 	// Not beside others: it takes both processors.
 	t.Run("outbox", func(t *testing.T) {
 		t.Parallel()
-		if c, err := crashAt(t, withEffects, "outbox", 3*time.Second); err == nil && c.effects == 0 {
-			t.Errorf("nothing is missing without the outbox: %s", c)
+		if c, _ := crashAt(t, withEffects, "outbox", 3*time.Second); c.undone == 0 {
+			t.Errorf("all that stored steps led to has come without the outbox: %s", c)
 		}
 	})
 	t.Run("ids", func(t *testing.T) {

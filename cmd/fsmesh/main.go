@@ -12,6 +12,7 @@ package main
 import (
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -55,6 +56,10 @@ type program struct {
 	env    func(string) string
 	// store, if set, is put around the store of serve: tests break it.
 	store func(fsm.Store) fsm.Store
+	// checkpoints is the time between them, and answers, if set, is put around all
+	// that serve answers: tests want more of the first, and break the second.
+	checkpoints time.Duration
+	answers     func(http.Handler) http.Handler
 }
 
 // A pipe remembers the first error of writing to it, so that commands need not

@@ -142,6 +142,9 @@ func (s *site) open(ctx context.Context, m *membership, broker string, at net.Ad
 	}
 	mux.Handle("/", p.ui)
 	p.Handler = guard.Wrap(mux)
+	if s.p.answers != nil {
+		p.Handler = s.p.answers(p.Handler)
+	}
 	return p, nil
 }
 

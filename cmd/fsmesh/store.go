@@ -94,7 +94,7 @@ func (s *storage) open(ctx context.Context, p *program, name, token string, log 
 		}
 		url = "jetstream:" + folder
 	}
-	store, err := adapters.Stores(ctx, url, adapters.StoreOptions{Sync: sync, Reserve: reserve, Token: token, Logger: log})
+	store, err := adapters.Stores(ctx, url, adapters.StoreOptions{Sync: sync, Reserve: reserve, CheckpointEvery: p.checkpoints, Token: token, Logger: log})
 	switch {
 	case errors.Is(err, adapters.ErrStoreURL):
 		return nil, &exitError{exitUsage, err}
