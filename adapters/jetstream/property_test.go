@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"reflect"
@@ -11,21 +12,21 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A world is what a reader makes of a restore.
+// A world is what a reader makes of a restore: each instance whole, with its data,
+// their Go types, its timers and its key.
 type world struct {
-	versions map[string]uint64
-	states   map[string]string
-	open     map[fsm.EffectID]bool
+	instances map[string]*fsm.Snapshot
+	open      map[fsm.EffectID]bool
 }
 
 func read(t *rapid.T, l fsm.Log) world {
-	w := world{map[string]uint64{}, map[string]string{}, map[fsm.EffectID]bool{}}
+	w := world{map[string]*fsm.Snapshot{}, map[fsm.EffectID]bool{}}
 	for x, err := range l.Restore(t.Context()) {
 		switch {
 		case err != nil:
 			t.Fatal(err)
 		case x.Snapshot != nil:
-			w.versions[x.Snapshot.Instance], w.states[x.Snapshot.Instance] = x.Snapshot.Version, x.Snapshot.State
+			w.instances[x.Snapshot.Instance] = x.Snapshot
 		case x.Done != nil:
 			delete(w.open, *x.Done)
 		case x.Record != nil:
@@ -38,15 +39,71 @@ func read(t *rapid.T, l fsm.Log) world {
 					w.open[fsm.EffectID{Record: r.ID(), N: r.Effects[i].N, Target: k}] = true
 				}
 			}
-			switch v := w.versions[r.Instance]; {
-			case r.Version == v+1:
-				w.versions[r.Instance], w.states[r.Instance] = r.Version, r.After
-			case r.Version > v:
-				t.Fatalf("%s follows on version %d", r.ID(), v)
+			before, version := w.instances[r.Instance], uint64(0)
+			if before != nil {
+				version = before.Version
+			}
+			switch {
+			case r.Version == version+1:
+				w.instances[r.Instance] = after(before, r)
+			case r.Version > version:
+				t.Fatalf("%s follows on version %d", r.ID(), version)
 			}
 		}
 	}
 	return w
+}
+
+// after is an instance after a record: nil before its creation.
+func after(before *fsm.Snapshot, r *fsm.Record) *fsm.Snapshot {
+	s := &fsm.Snapshot{Instance: r.Instance, CreatedAt: r.Time}
+	if before != nil {
+		*s = *before
+	}
+	if r.Origin != nil {
+		s.Origin = *r.Origin
+	}
+	s.Version, s.Component, s.Machine, s.State, s.Status = r.Version, r.Component, r.Machine, r.After, r.Status
+	s.Timers, s.Data, s.Context, s.UpdatedAt = r.Timers, r.Data, r.Context, r.Time
+	if r.EndData != nil {
+		s.Data = *r.EndData
+	}
+	if r.EndContext != nil {
+		s.Context = r.EndContext
+	}
+	return s
+}
+
+// A tables source is a runtime that has instances as their records have left them.
+// Who has ended is not in it.
+type tables map[string]*fsm.Snapshot
+
+func (s tables) Snapshots(_ context.Context, ids []string) ([]*fsm.Snapshot, error) {
+	var out []*fsm.Snapshot
+	for _, id := range ids {
+		if in := s[id]; in != nil && in.Status == fsm.StatusActive {
+			out = append(out, in)
+		}
+	}
+	return out, nil
+}
+
+func (tables) Remembers(fsm.RemoteID) bool { return true }
+
+// filling gives a record data, timers and, to the first, an origin of its own.
+func filling(t *rapid.T, r *fsm.Record) {
+	data, context := dataGen(), rapid.Custom(func(t *rapid.T) *fsm.Data { return maybe(t, dataGen()) })
+	r.Data, r.Context, r.EndData, r.EndContext = data.Draw(t, "data"), context.Draw(t, "context"), context.Draw(t, "end data"), context.Draw(t, "end context")
+	r.Event.ID = rapid.SampledFrom([]string{"", "e"}).Draw(t, "event id")
+	for k := range rapid.IntRange(0, 2).Draw(t, "timers") {
+		r.Timers = append(r.Timers, fsm.RecordTimer{Transition: k, Event: "LATE", To: "Gone", Due: rapid.Int64().Draw(t, "due")})
+	}
+	if r.Version == 1 {
+		*r.Origin = fsm.RecordOrigin{
+			Order: rapid.Uint64().Draw(t, "order"), Key: rapid.SampledFrom([]string{"", "order:1", "ä *>"}).Draw(t, "key"),
+			Generation: rapid.Uint64().Draw(t, "generation"), Parent: rapid.SampledFrom([]string{"", "p"}).Draw(t, "parent"),
+		}
+	}
 }
 
 // Random batches, checkpoints, takeovers and crashes: a restore from checkpoints
@@ -70,7 +127,7 @@ func TestPropertyRestoreEqualsReplay(t *testing.T) {
 		}
 		s, memory := open(), fsm.NewMemoryStore()
 		defer func() { s.Close() }()
-		source := lastVersions{}
+		source := tables{}
 		var logs [2]fsm.Log // the store's, the memory store's
 		claim := func() {
 			for i, st := range []fsm.Store{s, memory} {
@@ -102,7 +159,17 @@ func TestPropertyRestoreEqualsReplay(t *testing.T) {
 				got[i] = read(rt, l)
 			}
 			if !reflect.DeepEqual(got[0], got[1]) {
-				rt.Fatalf("\nrestored %+v\nreplayed %+v", got[0], got[1])
+				for id, want := range got[1].instances {
+					if in := got[0].instances[id]; !reflect.DeepEqual(in, want) {
+						rt.Errorf("%s:\nrestored %#v\nreplayed %#v", id, in, want)
+					}
+				}
+				rt.Fatalf("%d instances, open %v restored; %d, %v replayed", len(got[0].instances), got[0].open, len(got[1].instances), got[1].open)
+			}
+			for id, want := range source {
+				if in := got[1].instances[id]; !reflect.DeepEqual(in, want) {
+					rt.Fatalf("%s:\nreplayed %#v\nit was %#v", id, in, want)
+				}
 			}
 		}
 		rt.Repeat(map[string]func(*rapid.T){
@@ -119,6 +186,7 @@ func TestPropertyRestoreEqualsReplay(t *testing.T) {
 						version = last.Version + 1
 					}
 					r := step(id, version)
+					filling(rt, r)
 					r.After = fmt.Sprintf("S%d", rapid.IntRange(0, 3).Draw(rt, "state"))
 					if rapid.IntRange(0, 9).Draw(rt, "end") == 0 {
 						r.Status = fsm.StatusCompleted
@@ -132,7 +200,10 @@ func TestPropertyRestoreEqualsReplay(t *testing.T) {
 						r.Effect = &pending[0]
 						pending = pending[1:]
 					}
-					source[id] = r
+					source[id] = after(last, r)
+					if r.Status != fsm.StatusActive || version%3 == 0 {
+						r.Snapshot = source[id] // as runtimes do, now and then and at the end
+					}
 					b.Records = append(b.Records, r)
 				}
 				if len(pending) > 3 {
