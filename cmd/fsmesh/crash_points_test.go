@@ -25,6 +25,8 @@ import (
 const (
 	dieAt     = "FSMESH_TEST_DIE"
 	switchOff = "FSMESH_TEST_OFF"
+	// manyCheckpoints, if set, has it write checkpoints all the time.
+	manyCheckpoints = "FSMESH_TEST_CHECKPOINTS"
 )
 
 // Points at which the program kills itself, each at its third chance.
@@ -50,6 +52,7 @@ type dyingStore struct {
 	fsm.Store
 	point, off string
 	chances    atomic.Int32
+	busy       atomic.Bool // orders come in
 }
 
 // dying is how the program wraps its store when it is under test.
@@ -65,10 +68,10 @@ func beTheProgram() int {
 	if os.Getenv(dieAt) != "" || os.Getenv(switchOff) != "" {
 		p.store = dying
 	}
-	switch os.Getenv(dieAt) {
-	case afterAnswer:
+	if os.Getenv(dieAt) == afterAnswer {
 		p.answers = dyingAnswers
-	case inAScheduled:
+	}
+	if os.Getenv(dieAt) == inAScheduled || os.Getenv(manyCheckpoints) != "" {
 		p.checkpoints = 50 * time.Millisecond
 	}
 	return p.run(ctx, os.Args[1:])
@@ -122,6 +125,7 @@ func (l *dyingLog) Append(ctx context.Context, b fsm.Batch) error {
 		l.s.at(withEffects)
 	}
 	if notes {
+		l.s.busy.Store(true)
 		l.s.at(atNote)
 	}
 	if delivered {
@@ -167,7 +171,9 @@ type dyingSource struct {
 func (d dyingSource) Snapshots(ctx context.Context, ids []string) ([]*fsm.Snapshot, error) {
 	out, err := d.CheckpointSource.Snapshots(ctx, ids)
 	d.s.at(inACheckpoint)
-	d.s.at(inAScheduled)
+	if d.s.busy.Load() {
+		d.s.at(inAScheduled)
+	}
 	return out, err
 }
 
