@@ -42,7 +42,7 @@ type tally struct {
 	// up on them.
 	undone          int
 	orders, records int
-	notes                                []string // the first few, in words
+	notes           []string // the first few, in words
 }
 
 func (c *tally) note(n *int, format string, args ...any) {
