@@ -217,7 +217,9 @@ func (rt *Runtime) append(b Batch) error {
 	// nothing: only success, a conflict and a takeover tell.
 	unknown, begin := false, time.Now()
 	for attempts := 0; ; attempts++ {
+		asked := time.Now()
 		err := rt.log.Append(rt.ctx, b)
+		rt.commits.count(err, time.Since(asked))
 		unknown = unknown || errors.Is(err, ErrUnknownOutcome)
 		if !unknown || err == nil || errors.Is(err, ErrConflict) || errors.Is(err, ErrFenced) {
 			rt.storeWorks()

@@ -190,6 +190,7 @@ func (sh *shard) stepped(st *stepping) {
 		return
 	case out.tr == nil && s.work == nil && !(d.isEffect && sh.rt.log != nil):
 		// Ignored on a committed instance: nothing to store.
+		sh.tallyOf(in).ignored.Add(1)
 		sh.rt.tell(in, out.traces)
 		if d.waiter != nil {
 			d.reply(Result{}, ignoredError(in, d.given.event))
@@ -245,6 +246,7 @@ func (sh *shard) refuse(d *delivery, err error) {
 
 // drop is refuse for what may have no caller: it is told as a notice then.
 func (sh *shard) drop(d *delivery, err error) {
+	sh.countFailed(d)
 	if d.waiter == nil {
 		t := Trace{Kind: NoticeDropped, Instance: d.target, Event: d.given.event, Error: errorText(err)}
 		if s := sh.tab.get(d.target); s != nil {

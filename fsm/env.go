@@ -28,7 +28,11 @@ func (e *stepEnv) reserve(m *machine, id string) error { return e.rt.places.take
 func (e *stepEnv) newID(r *run, n int) string          { return derivedID(r.before, n) }
 
 func (e *stepEnv) hook(r *run, at HookPoint, m method) error {
-	return e.rt.runHook(r, at, m, e.d)
+	err := e.rt.runHook(r, at, m, e.d)
+	if err != nil {
+		e.rt.shards[0].tallies[r.st.m.at].hookErrors.Add(1) // a worker has no shard
+	}
+	return err
 }
 
 // derivedID names the n-th thing that the next record of an instance leads to:

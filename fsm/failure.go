@@ -134,6 +134,7 @@ func (sh *shard) dropSteps(steps []*stepping, err error) {
 			if st.before == nil && st.conflicts(err) {
 				err = &Error{Code: CodeIDExists, Instance: d.target, Err: err}
 			}
+			sh.countFailed(d)
 			sh.doneWithout(d)
 			sh.refuse(d, err)
 		}

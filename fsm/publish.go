@@ -3,6 +3,7 @@ package fsm
 // publish makes a stored step visible: what it created is entered, then its
 // instance moves on. Numbers are given in the same step.
 func (sh *shard) publish(st *stepping) {
+	sh.count(st)
 	for _, c := range st.out.created {
 		sh.rt.shardOf(c.in.id).enter(c.in, c.order, sh)
 	}

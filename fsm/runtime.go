@@ -24,6 +24,7 @@ type Runtime struct {
 	list      []*component
 	numbers   []*numbering // by component.index
 	shards    []*shard
+	commits   commitCounts
 	seed      maphash.Seed
 	clock     *steadyClock
 	log       Log // nil without a store

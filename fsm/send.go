@@ -179,6 +179,7 @@ func (sh *shard) sendFast(ctx context.Context, id, event string, payload Data) (
 		return Result{}, nil, false
 	}
 	sh.advance(s, in, after, 1)
+	sh.tallyOf(in).applied.Add(1)
 	d := delivery{given: given{payload: payload}}
 	merged := tr.merges(payload)
 	s.keep(in, &d, &outcome{tr: tr, after: after, data: after.data, merged: merged, same: !merged})

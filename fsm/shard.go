@@ -43,6 +43,8 @@ type shard struct {
 	inSize atomic.Int32
 
 	tab *table
+	// tallies are by machine.at.
+	tallies []tally
 
 	// The rest belongs to the owner.
 	ready    queue[*rootQueue] // that have something to handle
@@ -96,6 +98,9 @@ type turnItem struct {
 func newShard(rt *Runtime, n int) *shard {
 	sh := &shard{rt: rt, n: n, inbox: make(chan *delivery, rt.cfg.Inbox), roots: map[*root]*rootQueue{}, creating: map[string]creating{}, tab: newTable(rt.list)}
 	sh.env = stepEnv{rt: rt, own: sh}
+	for _, c := range rt.list {
+		sh.tallies = append(sh.tallies, make([]tally, len(c.list))...)
+	}
 	return sh
 }
 
