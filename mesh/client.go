@@ -35,6 +35,35 @@ type Client struct {
 type ClientOptions struct {
 	// Timeout bounds each call. Defaults to 5 s.
 	Timeout time.Duration
+	// Observe, if set, is told of each call that has ended: which of the Calls it
+	// was, how long it took, and its error. It is called on the goroutine of the
+	// caller, and must be quick. Of a search the time that the caller takes over
+	// each instance does not count.
+	Observe func(call Call, took time.Duration, err error)
+}
+
+// A Call names a method of a Client, for ClientOptions.Observe.
+type Call string
+
+// The calls that are observed.
+const (
+	CallSend        Call = "send"
+	CallGet         Call = "get"
+	CallHistory     Call = "history"
+	CallCreate      Call = "create"
+	CallBroadcast   Call = "broadcast"
+	CallQuery       Call = "query"
+	CallSearch      Call = "search" // Correlated, too
+	CallPast        Call = "past"   // StateAt, Causes, Caused
+	CallDeadLetters Call = "dead_letters"
+	CallResend      Call = "resend"
+)
+
+// did tells the observer of a call that ends now.
+func (c *Client) did(call Call, begin time.Time, err *error) {
+	if c.o.Observe != nil {
+		c.o.Observe(call, time.Since(begin), *err)
+	}
 }
 
 // NewClient returns a client of the mesh of a bus. There is nothing to close.
@@ -94,7 +123,8 @@ type SendOptions struct {
 // with the errors of fsm.Runtime.Send (as *fsm.Error, so errors.Is works), with
 // ErrNoAnswer, or with a *MissingError where nobody has the instance and not
 // all have said so.
-func (c *Client) Send(ctx context.Context, t Target, ev fsm.Event, o SendOptions) (*Outcome, error) {
+func (c *Client) Send(ctx context.Context, t Target, ev fsm.Event, o SendOptions) (_ *Outcome, err error) {
+	defer c.did(CallSend, time.Now(), &err)
 	payload, err := json.Marshal(ev.Payload)
 	if err != nil {
 		return nil, &fsm.Error{Code: fsm.CodeBadValue, Detail: "payload of " + ev.Type, Err: err}
@@ -103,14 +133,16 @@ func (c *Client) Send(ctx context.Context, t Target, ev fsm.Event, o SendOptions
 }
 
 // Get returns an instance as its runtime has it now, in Outcome.Row.
-func (c *Client) Get(ctx context.Context, t Target) (*Outcome, error) {
+func (c *Client) Get(ctx context.Context, t Target) (_ *Outcome, err error) {
+	defer c.did(CallGet, time.Now(), &err)
 	return c.toOwner(ctx, t, &Command{Do: doGet})
 }
 
 // History returns records of an instance from the one after a version on,
 // oldest first: at most limit, and as many as fit into one answer; Outcome.More
 // says that there are more.
-func (c *Client) History(ctx context.Context, t Target, after uint64, limit int) (*Outcome, error) {
+func (c *Client) History(ctx context.Context, t Target, after uint64, limit int) (_ *Outcome, err error) {
+	defer c.did(CallHistory, time.Now(), &err)
 	return c.toOwner(ctx, t, &Command{Do: doHistory, After: after, Limit: limit})
 }
 
@@ -133,7 +165,8 @@ type CreateOptions struct {
 // fsm.ErrUnknownComponent where nobody hosts the component, with ErrNoAnswer,
 // ErrGone and ErrNotConnected, and with a *MissingError where a runtime that was
 // there a minute ago cannot be asked: it may have it.
-func (c *Client) Create(ctx context.Context, component, machine string, data map[string]any, o CreateOptions) (*Outcome, error) {
+func (c *Client) Create(ctx context.Context, component, machine string, data map[string]any, o CreateOptions) (_ *Outcome, err error) {
+	defer c.did(CallCreate, time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	raw, err := json.Marshal(data)
@@ -178,7 +211,8 @@ func (c *Client) Create(ctx context.Context, component, machine string, data map
 // Broadcast sends an event to the instances of a machine in all runtimes of a
 // component, in one state or ("" or "*") in any. It returns how many were
 // chosen, and a *MissingError if not all runtimes answered.
-func (c *Client) Broadcast(ctx context.Context, component, machine, state string, ev fsm.Event, eventID string) (int, error) {
+func (c *Client) Broadcast(ctx context.Context, component, machine, state string, ev fsm.Event, eventID string) (_ int, err error) {
+	defer c.did(CallBroadcast, time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	payload, err := json.Marshal(ev.Payload)

@@ -310,3 +310,57 @@ func endOrder(t *testing.T, c *Client, key string) *Outcome {
 	}
 	return out
 }
+
+// An observer is told of every call, with its error; of a search only the time
+// that the mesh took.
+func TestClientTellsAnObserver(t *testing.T) {
+	t.Parallel()
+	b := memoryBus(t)
+	rt := forgetful(t, "rt", fsm.NewMemoryStore())
+	attach(t, rt, b)
+	type told struct {
+		call Call
+		took time.Duration
+		err  error
+	}
+	var all []told
+	c := NewClient(b, ClientOptions{Observe: func(call Call, took time.Duration, err error) { all = append(all, told{call, took, err}) }})
+	ctx := t.Context()
+	out, err := c.Create(ctx, "Shop", "Order", nil, CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := Target{ID: out.Instance}
+	_, refused := c.Send(ctx, target, fsm.Event{Type: "NOPE"}, SendOptions{})
+	if refused == nil {
+		t.Fatal("an event that nothing takes was taken")
+	}
+	_, _ = c.Get(ctx, target)
+	_, _ = c.History(ctx, target, 0, 10)
+	_, _ = c.StateAt(ctx, target, Moment{Version: 1})
+	_, _ = c.Query(ctx, Query{})
+	begin, slept := time.Now(), time.Duration(0)
+	for range c.Search(ctx, fsm.Search{Component: "Shop"}, 0) {
+		asleep := time.Now()
+		time.Sleep(100 * time.Millisecond)
+		slept += time.Since(asleep)
+	}
+	whole := time.Since(begin)
+	_, _ = c.Broadcast(ctx, "Shop", "Order", "", fsm.Event{Type: "NOPE"}, "")
+	_, _ = c.DeadLetters(ctx, "")
+	want := []Call{CallCreate, CallSend, CallGet, CallHistory, CallPast, CallQuery, CallSearch, CallBroadcast, CallDeadLetters}
+	if len(all) != len(want) {
+		t.Fatalf("told of %v, want %v", all, want)
+	}
+	for i, a := range all {
+		if a.call != want[i] || a.took <= 0 || (a.err != nil) != (a.call == CallSend) {
+			t.Errorf("told %+v, want %s", a, want[i])
+		}
+	}
+	if slept == 0 || len(all) > 6 && all[6].took > whole-slept {
+		t.Errorf("the search took %v of %v, of which %v are the caller's", all[6].took, whole, slept)
+	}
+	if !errors.Is(all[1].err, refused) {
+		t.Errorf("told %v, the caller has %v", all[1].err, refused)
+	}
+}

@@ -23,7 +23,8 @@ const deadMost = 1000
 // DeadLetters returns the effects that runtimes of a component, or ("") of all,
 // gave up because nobody took them, those of one runtime after those of another,
 // the oldest first. What it returns is not all if there is a *MissingError.
-func (c *Client) DeadLetters(ctx context.Context, component string) ([]DeadLetter, error) {
+func (c *Client) DeadLetters(ctx context.Context, component string) (_ []DeadLetter, err error) {
+	defer c.did(CallDeadLetters, time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	hosts, err := c.hosts(ctx, component, time.Now())
@@ -61,10 +62,11 @@ func (c *Client) DeadLetters(ctx context.Context, component string) ([]DeadLette
 // Resend puts a dead letter back among what waits for its receiver. It fails
 // with fsm.ErrUnknownInstance if there is no such dead letter any more, with
 // ErrNoAnswer, ErrGone and ErrNotConnected.
-func (c *Client) Resend(ctx context.Context, d DeadLetter) error {
+func (c *Client) Resend(ctx context.Context, d DeadLetter) (err error) {
+	defer c.did(CallResend, time.Now(), &err)
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
-	_, err := c.request(ctx, c.bus.subjects.runtime(d.RuntimeID, "command"), &Command{Do: doResend, Record: &d.Effect.Record, N: d.Effect.Effect.N})
+	_, err = c.request(ctx, c.bus.subjects.runtime(d.RuntimeID, "command"), &Command{Do: doResend, Record: &d.Effect.Record, N: d.Effect.Effect.N})
 	return err
 }
 

@@ -23,7 +23,8 @@ type Moment struct {
 // StateAt returns an instance as it was after one of its records. It fails with
 // fsm.ErrUnknownRecord if there is no such record, or it is not kept any more,
 // and as Get does.
-func (c *Client) StateAt(ctx context.Context, t Target, m Moment) (*fsm.Past, error) {
+func (c *Client) StateAt(ctx context.Context, t Target, m Moment) (_ *fsm.Past, err error) {
+	defer c.did(CallPast, time.Now(), &err)
 	cmd := &Command{Do: doStateAt, After: m.Version}
 	if m.Version == 0 {
 		cmd.At = m.Time.UnixMilli()
@@ -44,7 +45,8 @@ func (c *Client) StateAt(ctx context.Context, t Target, m Moment) (*fsm.Past, er
 // not kept any more, or whose runtime is not there: the last one's CausedBy is
 // not zero then. It fails with fsm.ErrUnknownRecord, or as Get does, if the
 // record itself is not to be had.
-func (c *Client) Causes(ctx context.Context, id fsm.RecordID) ([]*fsm.Record, error) {
+func (c *Client) Causes(ctx context.Context, id fsm.RecordID) (_ []*fsm.Record, err error) {
+	defer c.did(CallPast, time.Now(), &err)
 	var chain []*fsm.Record
 	for id != (fsm.RecordID{}) && len(chain) < maxChain {
 		out, err := c.toOwner(ctx, Target{ID: id.Instance}, &Command{Do: doCauses, Record: &id})
@@ -67,7 +69,8 @@ const maxChain = 10_000
 // level: what is cut off by the bounds is what lies deepest. What a record sent
 // to other components is asked of the runtimes that host those. It fails as Causes
 // does; with a tree, a *MissingError says who did not answer.
-func (c *Client) Caused(ctx context.Context, id fsm.RecordID, o fsm.CausedOptions) (*fsm.CausedNode, error) {
+func (c *Client) Caused(ctx context.Context, id fsm.RecordID, o fsm.CausedOptions) (_ *fsm.CausedNode, err error) {
+	defer c.did(CallPast, time.Now(), &err)
 	o.Depth, o.Count = cmp.Or(o.Depth, 100), cmp.Or(o.Count, 1000)
 	out, err := c.toOwner(ctx, Target{ID: id.Instance}, &Command{Do: doStateAt, After: id.Version})
 	if err != nil {

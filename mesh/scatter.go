@@ -51,7 +51,8 @@ const maxSought = 1000
 // with fsm.ErrBadValue for more ids and keys than may be asked for; runtimes
 // that do not answer are named in the page. Runtimes that come meanwhile are not
 // asked.
-func (c *Client) Query(ctx context.Context, q Query) (*QueryPage, error) {
+func (c *Client) Query(ctx context.Context, q Query) (_ *QueryPage, err error) {
+	defer c.did(CallQuery, time.Now(), &err)
 	if n := len(q.IDs) + len(q.Keys); n > maxSought {
 		return nil, &fsm.Error{Code: fsm.CodeBadValue, Count: maxSought, Detail: "too many ids and keys are asked for at once"}
 	}

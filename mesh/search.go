@@ -49,7 +49,18 @@ func (c *Client) Correlated(ctx context.Context, value string, limit int) iter.S
 }
 
 func (c *Client) searched(ctx context.Context, component string, q *searchRequest) iter.Seq2[Instance, error] {
-	return func(yield func(Instance, error) bool) {
+	return func(taker func(Instance, error) bool) {
+		// What the caller takes over each instance is not the mesh's time.
+		begin, failed := time.Now(), error(nil)
+		defer func() { c.did(CallSearch, begin, &failed) }()
+		yield := func(in Instance, err error) bool {
+			if err != nil {
+				failed = err
+			}
+			given := time.Now()
+			defer func() { begin = begin.Add(time.Since(given)) }()
+			return taker(in, err)
+		}
 		first, cancel := context.WithTimeout(ctx, c.o.Timeout)
 		hosts, err := c.hosts(first, component, time.Now())
 		cancel()
