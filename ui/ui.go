@@ -16,6 +16,7 @@ import (
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/diagram"
 	"github.com/fsmesh/fsmesh/mesh"
+	"github.com/fsmesh/fsmesh/ui/api"
 )
 
 // A View is what the pages read. *mesh.View is one.
@@ -58,6 +59,8 @@ type Config struct {
 	// LogOut is the address, relative to that of the pages, where a post logs
 	// people out: all pages have a button for it then. Defaults to none.
 	LogOut string
+	// Metrics, if set, count and time the requests for pages.
+	Metrics *api.Metrics
 	// Version is shown at the foot of pages. Defaults to nothing.
 	Version string
 	// Now tells the time. Defaults to time.Now.
@@ -84,6 +87,9 @@ type page struct {
 	status int
 	body   templ.Component
 }
+
+// livePath is where pages are kept fresh.
+const livePath = "/live"
 
 //go:embed assets
 var assets embed.FS
@@ -120,6 +126,9 @@ func New(ctx context.Context, c Config) (*Dashboard, error) {
 	d.hub = newHub(c.View.Changed, d.parts, c.Logger)
 	d.routes()
 	d.guarded = d.guard(http.HandlerFunc(d.route))
+	if c.Metrics != nil {
+		d.guarded = c.Metrics.Handler(d.guarded, d.routeOf)
+	}
 	return d, nil
 }
 
@@ -133,7 +142,7 @@ func (d *Dashboard) routes() {
 	d.mux.HandleFunc("POST /instance", d.send)
 	d.mux.HandleFunc("GET /create", d.handler(d.createForm))
 	d.mux.HandleFunc("POST /create", d.create)
-	d.mux.HandleFunc("GET /live", d.stream)
+	d.mux.HandleFunc("GET "+livePath, d.stream)
 	d.mux.HandleFunc("GET /assets/{file}", d.asset)
 	d.mux.HandleFunc("GET /healthz", d.healthz)
 	// The ancestor's first page.
@@ -203,6 +212,17 @@ func (d *Dashboard) route(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.show(w, r, d.problem(r, http.StatusNotFound, "No page "+r.URL.Path, "The pages begin at the overview."))
+}
+
+// routeOf names the route of a request for the metrics, and says whether it is a
+// stream.
+func (d *Dashboard) routeOf(r *http.Request) (route string, stream bool) {
+	_, pattern := d.mux.Handler(r)
+	if pattern == "" {
+		return "other", false
+	}
+	_, route, _ = strings.Cut(pattern, " ")
+	return strings.TrimSuffix(route, "{$}"), route == livePath
 }
 
 // methods are those that the address of a request takes, none where there is

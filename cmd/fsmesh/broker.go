@@ -238,7 +238,7 @@ func (m *membership) statuses() []api.RuntimeStatus {
 	for _, rt := range m.runtimes {
 		s := rt.Status()
 		out = append(out, api.RuntimeStatus{
-			Name: rt.Name(), Phase: string(s.Phase), Instances: s.Instances, Records: s.Records, Quarantined: s.Quarantined,
+			Name: rt.Name(), Phase: string(s.Phase), Instances: s.Instances, Records: s.Records, Quarantined: s.Quarantined, Counts: rt.Counts(),
 		})
 	}
 	return out

@@ -99,13 +99,14 @@ func serveDashboard(ctx context.Context, bus *mesh.Bus, l net.Listener, guard *a
 		return err
 	}
 	defer view.Close(context.WithoutCancel(ctx))
-	client := mesh.NewClient(bus, mesh.ClientOptions{})
-	pages, err := ui.New(ctx, ui.Config{View: view, Client: client, Bus: bus, LogOut: guard.LogOut(), Version: version, Logger: log})
+	metrics := api.NewMetrics()
+	client := mesh.NewClient(bus, mesh.ClientOptions{Observe: metrics.Called})
+	pages, err := ui.New(ctx, ui.Config{View: view, Client: client, Bus: bus, LogOut: guard.LogOut(), Metrics: metrics, Version: version, Logger: log})
 	if err != nil {
 		return err
 	}
 	defer pages.Close()
-	rest, err := api.New(ctx, api.Config{Commands: client, View: view, Notices: bus, Health: health, Version: version, Logger: log})
+	rest, err := api.New(ctx, api.Config{Commands: client, View: view, Notices: bus, Health: health, Metrics: metrics, Version: version, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -121,15 +121,16 @@ func (s *site) open(ctx context.Context, m *membership, broker string, at net.Ad
 	if p.view, err = mesh.Watch(ctx, m.bus, mesh.ViewOptions{Logger: log}); err != nil {
 		return nil, err
 	}
-	client, version := mesh.NewClient(m.bus, mesh.ClientOptions{}), readBuild().Version
+	metrics, version := api.NewMetrics(), readBuild().Version
+	client := mesh.NewClient(m.bus, mesh.ClientOptions{Observe: metrics.Called})
 	health := api.Health{Broker: broker}
 	if m.store != nil {
 		health.Database = m.store.Kind
 	}
-	p.ui, err = ui.New(ctx, ui.Config{View: p.view, Client: client, Bus: m.bus, LogOut: guard.LogOut(), Version: version, Logger: log})
+	p.ui, err = ui.New(ctx, ui.Config{View: p.view, Client: client, Bus: m.bus, LogOut: guard.LogOut(), Metrics: metrics, Version: version, Logger: log})
 	if err == nil {
 		p.api, err = api.New(ctx, api.Config{
-			Commands: client, View: p.view, Notices: m.bus, Runtimes: m.statuses, Health: health, Version: version, Logger: log,
+			Commands: client, View: p.view, Notices: m.bus, Runtimes: m.statuses, Health: health, Metrics: metrics, Version: version, Logger: log,
 			Ready: func() api.Readiness { return m.readiness(p.view) }, Alive: func() bool { return s.isAlive(p.view) },
 		})
 	}

@@ -71,13 +71,14 @@ func run(ctx context.Context, l net.Listener, password string) error {
 		return err
 	}
 	defer view.Close(after)
-	client := mesh.NewClient(bus, mesh.ClientOptions{})
-	pages, err := ui.New(ctx, ui.Config{View: view, Client: client, Bus: bus})
+	metrics := api.NewMetrics()
+	client := mesh.NewClient(bus, mesh.ClientOptions{Observe: metrics.Called})
+	pages, err := ui.New(ctx, ui.Config{View: view, Client: client, Bus: bus, Metrics: metrics})
 	if err != nil {
 		return err
 	}
 	defer pages.Close()
-	rest, err := api.New(ctx, api.Config{Commands: client, View: view, Notices: bus})
+	rest, err := api.New(ctx, api.Config{Commands: client, View: view, Notices: bus, Metrics: metrics})
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,9 @@ type Config struct {
 	// Runtimes tells /metrics how the runtimes in this process are. Defaults to
 	// none.
 	Runtimes func() []RuntimeStatus
+	// Metrics are counted into and shown at /metrics. Give the one that the pages
+	// and the client have. Defaults to one that nobody else has.
+	Metrics *Metrics
 	// Collectors are shown at /metrics besides the API's own.
 	Collectors []prometheus.Collector
 	// Health is what /health says of where instances are kept.
@@ -123,6 +126,8 @@ type RuntimeStatus struct {
 	Instances, Records uint64
 	// Quarantined is the number of instances that cannot be advanced.
 	Quarantined int
+	// Counts are what it has done since it was made.
+	Counts fsm.Counts
 }
 
 // An API is an http.Handler for /api, /health, /healthz, /readyz and /metrics.
@@ -133,8 +138,8 @@ type API struct {
 	table       []operation
 	mux         *http.ServeMux
 	document    []byte
-	metrics     *metrics
-	hub         *hub // nil without Notices
+	scrape      http.Handler // of /metrics
+	hub         *hub         // nil without Notices
 	definitions definitions
 }
 
@@ -161,7 +166,7 @@ func New(ctx context.Context, c Config) (*API, error) {
 		}
 		a.hub = h
 	}
-	a.metrics = newMetrics(a)
+	a.scrape = a.metricsHandler()
 	a.table = a.operations()
 	a.document = a.openAPI()
 	a.route()
@@ -180,6 +185,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Health.Broker == "" {
 		c.Health.Broker = "memory"
+	}
+	if c.Metrics == nil {
+		c.Metrics = NewMetrics()
 	}
 	if c.Version == "" {
 		c.Version = "dev"

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,38 +11,65 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
-// metrics are what /metrics shows: what was served, and, read when it is asked
-// for, what the view and the runtimes say of themselves.
-type metrics struct {
-	handler  http.Handler
+// Metrics count and time what a process serves, and what it asks of the mesh.
+// Give one to api.Config, to ui.Config, and its Called to mesh.ClientOptions, and
+// /metrics shows them together. It is used by many goroutines.
+type Metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
+	calls    *prometheus.HistogramVec
 }
 
-func newMetrics(a *API) *metrics {
-	m := &metrics{
+// durations are the bounds of histograms, in seconds: from what a call inside a
+// process takes to what a client waits for an answer.
+var durations = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
+
+// NewMetrics returns metrics that have counted nothing.
+func NewMetrics() *Metrics {
+	return &Metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "fsmesh_http_requests_total", Help: "Requests that were answered, by path of the route table, method and status.",
+			Name: "fsmesh_http_requests_total", Help: "Requests that were answered, by route, method and status.",
 		}, []string{"path", "method", "status"}),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "fsmesh_http_request_duration_seconds", Help: "Time from a request to the end of its answer.",
-			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+			Name: "fsmesh_http_request_duration_seconds", Help: "Time from a request to the end of its answer.", Buckets: durations,
 		}, []string{"path"}),
+		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "fsmesh_mesh_call_duration_seconds", Help: "Time from a call to the mesh to its answer, by call and outcome: ok, refused, failed.", Buckets: durations,
+		}, []string{"call", "outcome"}),
 	}
-	r := prometheus.NewRegistry()
-	r.MustRegister(m.requests, m.latency, &reading{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, c := range a.c.Collectors {
-		r.MustRegister(c)
-	}
-	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
-	return m
 }
 
-// served counts a request. A stream counts when it ends, and its time does not.
-func (m *metrics) served(path, method string, status int, took time.Duration) {
+// Called takes in a call of a mesh.Client: it is what ClientOptions.Observe wants.
+func (m *Metrics) Called(call mesh.Call, took time.Duration, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+		if _, says := errors.AsType[*fsm.Error](err); says {
+			outcome = "refused"
+		}
+	}
+	m.calls.WithLabelValues(string(call), outcome).Observe(took.Seconds())
+}
+
+// Handler counts and times what another one serves. path names the route of a
+// request, of which there are to be few: an address that somebody made up is none.
+// A stream counts when it ends, and its time
+// does not.
+func (m *Metrics) Handler(next http.Handler, path func(*http.Request) (route string, stream bool)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		o := &observed{ResponseWriter: w}
+		route, stream := path(r)
+		defer func() { m.served(route, stream, r.Method, o.status, time.Since(begin)) }()
+		next.ServeHTTP(o, r)
+	})
+}
+
+func (m *Metrics) served(route string, stream bool, method string, status int, took time.Duration) {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodOptions:
 	default:
@@ -50,10 +78,26 @@ func (m *metrics) served(path, method string, status int, took time.Duration) {
 	if status == 0 {
 		status = 499 // whoever asked went away
 	}
-	m.requests.WithLabelValues(path, method, strconv.Itoa(status)).Inc()
-	if path != streamPath {
-		m.latency.WithLabelValues(path).Observe(took.Seconds())
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	if !stream {
+		m.latency.WithLabelValues(route).Observe(took.Seconds())
 	}
+}
+
+// collectors are all that /metrics shows.
+func (a *API) collectors() []prometheus.Collector {
+	m := a.c.Metrics
+	return append([]prometheus.Collector{
+		m.requests, m.latency, m.calls, &reading{a},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	}, a.c.Collectors...)
+}
+
+// metricsHandler makes /metrics. It has a registry of its own.
+func (a *API) metricsHandler() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(a.collectors()...)
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
 // A reading collects what the view and the runtimes say when it is asked for.
@@ -77,6 +121,12 @@ var (
 	descRestored    = description("runtime_restored_instances", "Instances that the log of a runtime gave back.", "runtime")
 	descRecords     = description("runtime_restored_records", "Records that the log of a runtime gave back.", "runtime")
 	descQuarantined = description("runtime_quarantined_instances", "Instances of a runtime that cannot be advanced.", "runtime")
+	descCreated     = description("runtime_instances_created_total", "Instances that were created, by machine.", "runtime", "component", "machine")
+	descEvents      = description("runtime_events_total", "Events that reached an instance, by machine and outcome: applied, ignored, failed.", "runtime", "component", "machine", "outcome")
+	descTimers      = description("runtime_timers_fired_total", "Timers whose transition was taken, by machine.", "runtime", "component", "machine")
+	descHookErrors  = description("runtime_hook_errors_total", "Errors and panics of hooks, by machine.", "runtime", "component", "machine")
+	descCommits     = description("runtime_commits_total", "Batches that the store was given, by outcome: ok, failed.", "runtime", "outcome")
+	descCommitTime  = description("runtime_commit_duration_seconds", "Time that the store took for the batches that it stored.", "runtime")
 	descReady       = description("ready", "1 if the process can do its work.")
 )
 
@@ -109,6 +159,7 @@ func (c *reading) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descInstances, descRuntimes, descInexact, descBehind, descBytes, descInvalid, descDropped, descStreams,
 		descPhase, descRestored, descRecords, descQuarantined, descReady,
+		descCreated, descEvents, descTimers, descHookErrors, descCommits, descCommitTime,
 		descBridges, descBridgeRuntimes, descBridgeQueued, descBridgeCounters,
 	} {
 		ch <- d
@@ -160,7 +211,27 @@ func (c *reading) Collect(ch chan<- prometheus.Metric) {
 		gauge(descRestored, float64(r.Instances), text(r.Name))
 		gauge(descRecords, float64(r.Records), text(r.Name))
 		gauge(descQuarantined, float64(r.Quarantined), text(r.Name))
+		counted(ch, text(r.Name), &r.Counts, of(prometheus.CounterValue))
 	}
+}
+
+// counted gives what a runtime has counted.
+func counted(ch chan<- prometheus.Metric, runtime string, n *fsm.Counts, counter metric) {
+	for i := range n.Machines {
+		m := &n.Machines[i]
+		of := func(d *prometheus.Desc, n uint64, more ...string) {
+			counter(d, float64(n), append([]string{runtime, text(m.Component), text(m.Machine)}, more...)...)
+		}
+		of(descCreated, m.Created)
+		of(descEvents, m.Applied, "applied")
+		of(descEvents, m.Ignored, "ignored")
+		of(descEvents, m.Failed, "failed")
+		of(descTimers, m.Timers)
+		of(descHookErrors, m.HookErrors)
+	}
+	counter(descCommits, float64(n.Commits), runtime, "ok")
+	counter(descCommits, float64(n.CommitFailures), runtime, "failed")
+	ch <- prometheus.MustNewConstSummary(descCommitTime, n.Commits, n.CommitTime.Seconds(), nil, runtime)
 }
 
 func (c *reading) runtimes(infos []mesh.RuntimeInfo, gauge metric) {

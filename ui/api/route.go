@@ -44,7 +44,7 @@ func (a *API) serve(path string, do func(http.ResponseWriter, *http.Request) err
 	return func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		o := &observed{ResponseWriter: w}
-		defer func() { a.metrics.served(path, r.Method, o.status, time.Since(begin)) }()
+		defer func() { a.c.Metrics.served(path, path == streamPath, r.Method, o.status, time.Since(begin)) }()
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")

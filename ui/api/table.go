@@ -155,7 +155,7 @@ func (a *API) operations() []operation {
 }
 
 func (a *API) getMetrics(w http.ResponseWriter, r *http.Request) error {
-	a.metrics.handler.ServeHTTP(w, r)
+	a.scrape.ServeHTTP(w, r)
 	return nil
 }
 
