@@ -48,7 +48,7 @@ func TestBadInput(t *testing.T) {
 		{"two faults", send, `{"type":7,"payload":[1]}`, nil, 400, CodeBadBody, `"payload" is a list`},
 		{"two types", send, `{"event":"PLACE","type":"SHIP"}`, nil, 400, CodeBadBody, "one of them"},
 		{"misspelt field", send, `{"event":"PLACE","ifversion":7}`, nil, 400, CodeBadBody, `no field "ifversion" here; did you mean "ifVersion"?`},
-		{"state of an event", send, `{"event":"PLACE","state":"Draft"}`, nil, 400, CodeBadBody, "there are: type, event, payload, ifVersion"},
+		{"state of an event", send, `{"event":"PLACE","state":"Draft"}`, nil, 400, CodeBadBody, "there are: event, ifVersion, payload, type"},
 		{"misspelt field of a creation", "POST /api/components/Orders/instances", `{"machineName":"Order","contex":{}}`, nil, 400, CodeBadBody, `did you mean "context"?`},
 		{"misspelt field of a broadcast", "POST /api/components/Orders/machines/Order/broadcast", `{"event":"PLACE","sate":"Draft"}`, nil, 400, CodeBadBody, `did you mean "state"?`},
 		{"misspelt field of a dead letter", "POST /api/dead-letters/resend", `{"recrod":"x/1","n":0}`, nil, 400, CodeBadBody, `did you mean "record"?`},

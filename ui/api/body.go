@@ -19,7 +19,8 @@ import (
 // An object is the body of a request. Its numbers are as they were written.
 type object map[string]any
 
-// readObject reads a body that has to be one JSON object.
+// readObject reads a body that has to be one JSON object with the fields of the
+// operation's schema.
 func (a *API) readObject(w http.ResponseWriter, r *http.Request) (object, error) {
 	given := r.Header.Get("Content-Type")
 	kind, params, err := mime.ParseMediaType(given)
@@ -42,12 +43,12 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (object, error)
 	if err != nil {
 		return nil, wrong(CodeBadBody, "the body is not a JSON object: %v", err)
 	}
-	return o, nil
+	return o, object(o).only(operationOf(r).fields)
 }
 
-// only refuses a field that the operation does not take: left out of account, a
-// misspelt one would not do what it was sent for.
-func (o object) only(known ...string) error {
+// only refuses a field that is not known: left out of account, a misspelt one would
+// not do what it was sent for.
+func (o object) only(known []string) error {
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		if !slices.Contains(known, name) {
 			return wrong(CodeBadBody, "there is no field %q here%s", name, suggest(name, known))
@@ -135,13 +136,10 @@ type eventBody struct {
 // noEventType is what the ancestor says, word for word.
 const noEventType = `Missing event type. Send { event: "NAME" } or { type: "NAME" }`
 
-// readEvent reads an event, besides which the body may have the fields more.
-func (a *API) readEvent(w http.ResponseWriter, r *http.Request, more ...string) (*eventBody, error) {
+// readEvent reads an event. What else the operation takes is in the body.
+func (a *API) readEvent(w http.ResponseWriter, r *http.Request) (*eventBody, error) {
 	o, err := a.readObject(w, r)
 	if err != nil {
-		return nil, err
-	}
-	if err := o.only(append([]string{"type", "event", "payload", "ifVersion"}, more...)...); err != nil {
 		return nil, err
 	}
 	kind, errType := o.text("type")

@@ -102,9 +102,6 @@ func (a *API) create(w http.ResponseWriter, r *http.Request, name, key string) e
 	if err != nil {
 		return err
 	}
-	if err := o.only("machineName", "context", "key", "id", "state", "orGet"); err != nil {
-		return err
-	}
 	machine, errMachine := o.text("machineName")
 	data, errData := o.object("context")
 	opts := mesh.CreateOptions{EventID: id}
@@ -193,7 +190,7 @@ func (a *API) postBroadcast(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ev, err := a.readEvent(w, r, "state")
+	ev, err := a.readEvent(w, r)
 	if err != nil {
 		return err
 	}

@@ -197,7 +197,12 @@ type letters struct {
 	list []mesh.DeadLetter
 }
 
-func (l *letters) DeadLetters(context.Context, string) ([]mesh.DeadLetter, error) { return l.list, nil }
+func (l *letters) DeadLetters(_ context.Context, component string) ([]mesh.DeadLetter, error) {
+	if component == "Other" {
+		return nil, nil
+	}
+	return l.list, nil
+}
 func (l *letters) Resend(_ context.Context, d mesh.DeadLetter) error {
 	for i, x := range l.list {
 		if x.Effect.Record == d.Effect.Record && x.Effect.Effect.N == d.Effect.Effect.N && x.RuntimeID == d.RuntimeID {
@@ -217,6 +222,9 @@ func TestDeadLetters(t *testing.T) {
 	r := w.want(200, "GET /api/dead-letters", nil)
 	if first := r.body["deadLetters"].([]any)[0].(map[string]any); first["record"] != "a/b/3" || first["componentName"] != "Gone" || first["error"] != "nobody took it" {
 		t.Errorf("got %s", r.raw)
+	}
+	if r := w.want(200, "GET /api/dead-letters?component=Other", nil); fmt.Sprint(r.body["total"]) != "0" {
+		t.Errorf("of another component: %s", r.raw)
 	}
 	w.refused(404, CodeNoLetter, "POST /api/dead-letters/resend", `{"record": "a/b/3", "n": 2}`)
 	w.refused(400, CodeBadBody, "POST /api/dead-letters/resend", `{"record": "a", "n": 2}`)

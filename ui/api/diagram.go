@@ -11,7 +11,7 @@ import (
 
 // getDiagram draws a machine that is named without its component.
 func (a *API) getDiagram(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "currentState", "component")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}
@@ -20,7 +20,7 @@ func (a *API) getDiagram(w http.ResponseWriter, r *http.Request) error {
 
 // getComponentDiagram draws a machine of a component.
 func (a *API) getComponentDiagram(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "currentState")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}

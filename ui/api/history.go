@@ -75,7 +75,7 @@ const (
 // that they give the list.
 func (a *API) history(name string) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		q, err := queryOf(r, "limit", "after")
+		q, err := queryOf(r)
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ const (
 // getCorrelated puts the records together of all instances that share the
 // instance's value of a correlation key.
 func (a *API) getCorrelated(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "limit")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}

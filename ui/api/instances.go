@@ -50,9 +50,6 @@ func instanceOf(in *mesh.Instance) instance {
 	return out
 }
 
-// listParameters are those of lists of instances.
-var listParameters = []string{"component", "machine", "state", "status", "key", "prefix", "runtime", "filter", "q", "order", "limit", "cursor"}
-
 // A selection says which instances a list is of: a filter that the view
 // understands, and what is left to look at in each row.
 type selection struct {
@@ -76,11 +73,7 @@ var statuses = []string{"active", "ended", "completed", "error", "quarantined", 
 // selectionOf reads the parameters of a list. name is the component of the
 // path, or "".
 func (a *API) selectionOf(r *http.Request, name string) (*selection, error) {
-	known := listParameters
-	if name != "" {
-		known = known[1:]
-	}
-	q, err := queryOf(r, known...)
+	q, err := queryOf(r)
 	if err != nil {
 		return nil, err
 	}

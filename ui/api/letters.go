@@ -26,7 +26,7 @@ type letter struct {
 }
 
 func (a *API) getLetters(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "component")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}
@@ -58,9 +58,6 @@ func (a *API) postLetter(w http.ResponseWriter, r *http.Request) error {
 	}
 	o, err := a.readObject(w, r)
 	if err != nil {
-		return err
-	}
-	if err := o.only("record", "n"); err != nil {
 		return err
 	}
 	text, err := o.text("record")

@@ -229,6 +229,56 @@ func TestOpenAPIIsWhatThereIs(t *testing.T) {
 	}
 }
 
+// A handler reads what the document says that it takes: a parameter with a value
+// that fits nothing changes the answer, a field of another type is refused by name.
+// What the document lacks is refused, and so cannot be read.
+func TestOpenAPIParametersAndFieldsAreRead(t *testing.T) {
+	w := newWorld(t, nil)
+	id := w.order(map[string]any{"orderId": "ORD-1", "amount": 5})
+	w.want(200, "PUT /api/components/Orders/keys/order:1", `{"context": {"orderId": "ORD-2", "amount": 7}}`)
+	for _, event := range []string{"PLACE", "PAY"} { // so that there is history to leave out
+		w.do("POST /api/components/Orders/keys/order:1/events", `{"type": "`+event+`"}`)
+		w.do("POST /api/instances/"+id+"/events", `{"type": "`+event+`"}`)
+	}
+	path := strings.NewReplacer("{component}", "Orders", "{machine}", "Order", "{instance}", id, "{key}", "order:1", "{version}", "1")
+	n := 0
+	for _, op := range w.api.table {
+		address := op.method + " " + path.Replace(op.path)
+		if op.query != nil || op.body != "" {
+			w.refused(400, CodeBadParameter, address+"?surely-not=1", `{}`)
+		}
+		if op.path == streamPath || op.path == "/api/dead-letters" {
+			continue // TestStream, TestDeadLetters: it takes more to see a difference
+		}
+		plain := w.do(address, nil)
+		for _, p := range op.query {
+			n++
+			if r := w.do(address+"?"+p.name+"=~nope~", nil); r.status == plain.status && bytes.Equal(r.raw, plain.raw) {
+				t.Errorf("%s?%s= is documented and makes no difference: %d %s", address, p.name, r.status, r.raw)
+			}
+		}
+		if op.body == "" {
+			continue
+		}
+		w.refused(400, CodeBadBody, address, `{"surely-not": 1}`)
+		properties := schemas()[op.body].(schema)["properties"].(schema)
+		for name := range properties {
+			n++
+			body := `{"` + name + `": [1]}`
+			if properties["type"] != nil && name != "type" {
+				body = `{"type": "PLACE", "` + name + `": [1]}`
+			}
+			r := w.refused(400, CodeBadBody, address, body)
+			if !strings.Contains(string(r.raw), `\"`+name+`\" is a list`) {
+				t.Errorf("%s: %q is documented and not read: %s", address, name, r.raw)
+			}
+		}
+	}
+	if n < 60 {
+		t.Errorf("only %d parameters and fields were looked at", n)
+	}
+}
+
 // Every status that a test of this package meets as a problem is one of the
 // table, and each code has one meaning.
 func TestMeaningsAreUnique(t *testing.T) {

@@ -13,9 +13,13 @@ import (
 // A query is the parameters of a request, those that the operation takes.
 type query url.Values
 
-// queryOf reads the parameters. One that is not known is refused: left out of
-// account, a misspelt filter would give what it was to keep out.
-func queryOf(r *http.Request, known ...string) (query, error) {
+// queryOf reads the parameters. One that the operation's row of the table lacks is
+// refused: left out of account, a misspelt filter would give what it was to keep out.
+func queryOf(r *http.Request) (query, error) {
+	var known []string
+	for _, p := range operationOf(r).query {
+		known = append(known, p.name)
+	}
 	v, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, wrong(CodeBadParameter, "the query cannot be read: %v", err)

@@ -25,7 +25,7 @@ type pastInstance struct {
 
 // getAt shows an instance as it was at a version or a time.
 func (a *API) getAt(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "version", "time")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ const maxCaused = 10_000
 
 // getCaused shows what a record led to.
 func (a *API) getCaused(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "limit")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}

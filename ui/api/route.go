@@ -2,8 +2,10 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,11 +18,16 @@ import (
 // route makes the router from the table.
 func (a *API) route() {
 	a.mux = http.NewServeMux()
-	methods := map[string][]string{}
+	methods, known := map[string][]string{}, schemas()
 	for i := range a.table {
 		op := &a.table[i]
 		methods[op.path] = append(methods[op.path], op.method)
-		a.mux.HandleFunc(op.method+" "+op.path, a.serve(op.path, op.do))
+		if body, ok := known[op.body].(schema); ok {
+			op.fields = slices.Sorted(maps.Keys(body["properties"].(schema)))
+		}
+		a.mux.HandleFunc(op.method+" "+op.path, a.serve(op.path, func(w http.ResponseWriter, r *http.Request) error {
+			return op.do(w, r.WithContext(context.WithValue(r.Context(), operationKey{}, op)))
+		}))
 	}
 	for path, takes := range methods {
 		if slices.Contains(takes, http.MethodGet) {

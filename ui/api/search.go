@@ -18,7 +18,7 @@ const (
 // getSearch shows the instances that the runtimes find, those that ended among
 // them as far back as they are kept.
 func (a *API) getSearch(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, "component", "machine", "state", "q", "field", "value", "limit")
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}

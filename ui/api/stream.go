@@ -12,9 +12,6 @@ import (
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
-// streamParameters are those of /api/stream.
-var streamParameters = []string{"component", "machine", "instance", "kind"}
-
 // streamKinds are what ?kind= takes.
 var streamKinds = []string{
 	string(mesh.KindCreated), string(mesh.KindStateChange), string(mesh.KindCompleted), string(mesh.KindQuarantined),
@@ -38,7 +35,7 @@ func (s *stream) wants(e *entry) bool {
 
 // getStream writes notices as server-sent events until the reader goes.
 func (a *API) getStream(w http.ResponseWriter, r *http.Request) error {
-	q, err := queryOf(r, streamParameters...)
+	q, err := queryOf(r)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,10 @@ type operation struct {
 	id, summary  string
 	tag          string
 	query        []parameter
-	// body is the schema of what it takes, "" for nothing.
-	body string
+	// body is the schema of what it takes, "" for nothing. fields are the names
+	// in it.
+	body   string
+	fields []string
 	// repeatable says that it takes an Idempotency-Key.
 	repeatable bool
 	// answer is the schema of what it answers, content its type where that is
@@ -25,6 +27,13 @@ type operation struct {
 	codes []fsm.Code
 	do    func(http.ResponseWriter, *http.Request) error
 }
+
+// operationKey marks the context of a request with its row of the table, so that
+// what a handler takes is what the document says.
+type operationKey struct{}
+
+// operationOf is the row of the table that a request is for.
+func operationOf(r *http.Request) *operation { return r.Context().Value(operationKey{}).(*operation) }
 
 // A parameter is one of the query.
 type parameter struct {
