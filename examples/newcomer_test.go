@@ -20,24 +20,8 @@ import (
 // clone, make run, open the page, create an order, send it an event, see it.
 func TestNewcomer(t *testing.T) {
 	t.Parallel()
-	home := t.TempDir()
-	clone := filepath.Join(home, "fsmesh")
-	env := bareEnvironment(t, home)
-	in := func(dir, name string, args ...string) *exec.Cmd {
-		// Not the test's context: what is started is told to end, and has to do so.
-		c := exec.CommandContext(context.WithoutCancel(t.Context()), name, args...)
-		c.Dir, c.Env = dir, env
-		c.Path = filepath.Join(home, "bin", name)
-		return c
-	}
-	root, err := filepath.Abs("..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := in(home, "git", "clone", "--quiet", root, clone).CombinedOutput(); err != nil {
-		t.Fatalf("clone: %v\n%s", err, out)
-	}
-	run := in(clone, "make", "run")
+	s := newStranger(t)
+	run := s.in(s.clone, "make", "run")
 	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal does: Ctrl-C is for all of them
 	var said strings.Builder
 	run.Stderr = &said
@@ -78,6 +62,35 @@ func TestNewcomer(t *testing.T) {
 		"data", `{"orderId": "ORD-5551", "customer": "Ada", "amount": 12.5}`)
 	b.submit(address+"instance", "went to PaymentPending", "id", order.Get("id"), "component", "Shop", "event", "SUBMIT", "payload", "{}")
 	b.open(address+"instances?q=ORD-5551", "order:ORD-5551")
+}
+
+// A stranger has a home with a clone in it, and nothing else.
+type stranger struct {
+	home, clone string
+	env         []string
+}
+
+func newStranger(t *testing.T) *stranger {
+	t.Helper()
+	s := &stranger{home: t.TempDir()}
+	s.clone, s.env = filepath.Join(s.home, "fsmesh"), bareEnvironment(t, s.home)
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := s.in(s.home, "git", "clone", "--quiet", root, s.clone).CombinedOutput(); err != nil {
+		t.Fatalf("clone: %v\n%s", err, out)
+	}
+	return s
+}
+
+// in is a command, in a folder.
+func (s *stranger) in(dir, name string, args ...string) *exec.Cmd {
+	// Not a test's context: what is started is told to end, and has to do so.
+	c := exec.CommandContext(context.Background(), name, args...)
+	c.Dir, c.Env = dir, s.env
+	c.Path = filepath.Join(s.home, "bin", name)
+	return c
 }
 
 // bareEnvironment is a home with nothing in it, and a path with Go, and the tools
@@ -166,8 +179,8 @@ func (b *browser) submit(address, want string, pairs ...string) url.Values {
 	return res.Request.URL.Query()
 }
 
-// TestReadmeStandalone runs the commands of the README for several processes, with
-// ports that are free.
+// TestReadmeStandalone runs the commands of the README for several processes as a
+// stranger does, in the clone, after make build, with ports that are free.
 func TestReadmeStandalone(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../README.md")
@@ -186,7 +199,12 @@ func TestReadmeStandalone(t *testing.T) {
 	if !found || !closed {
 		t.Fatal("the README has no further commands against a mesh")
 	}
-	s := newShell(t)
+	who := newStranger(t)
+	if out, err := who.in(who.clone, "make", "build").CombinedOutput(); err != nil {
+		t.Fatalf("make build: %v\n%s", err, out)
+	}
+	s := &shell{t: t, dir: who.home, at: who.clone, bin: filepath.Join(who.clone, "bin"), ports: map[string]string{}}
+	s.env = append(who.env, "PATH="+s.bin+":"+filepath.Join(who.home, "bin"), "FSMESH_URL=nats://"+s.free("127.0.0.1:4222"), "PORT=")
 	shown := map[string]string{"get": "AwaitingPayment", "ls": "Open", "history": "PLACE", "send": "AwaitingPayment"}
 	n := 0
 	for line := range strings.Lines(block) {
