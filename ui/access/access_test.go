@@ -117,15 +117,19 @@ func TestPeopleAreToldInWords(t *testing.T) {
 	for _, x := range []struct {
 		status             int
 		method, path, form string
-		says               string
+		says, heading, way string
 		headers            []string
 	}{
-		{403, "GET", "/", "", "The host &#34;evil.example&#34; is not one of this server&#39;s names", []string{"Host", "evil.example"}},
-		{403, "POST", "/create", "x=1", "This request comes from another site", []string{"Sec-Fetch-Site", "cross-site"}},
-		{401, "POST", "/create", "x=1", "This server needs a token", nil},
-		{405, "GET", "/logout", "", "The logout takes POST.", nil},
+		{403, "GET", "/", "", "The host &#34;evil.example&#34; is not one of this server&#39;s names", "Refused", "", []string{"Host", "evil.example"}},
+		{403, "POST", "/create", "x=1", "This request comes from another site", "Refused", `href="./"`, []string{"Sec-Fetch-Site", "cross-site"}},
+		{401, "POST", "/create", "x=1", "401. This server needs a token", "Not logged in", `href="./"`, nil},
+		{401, "POST", "/a/b", "x=1", "This server needs a token", "Not logged in", `href="../"`, nil},
+		{405, "GET", "/logout", "", "405. The logout takes POST.", "GET is not allowed here", `href="./"`, nil},
 	} {
 		body, h := s.want(x.status, x.method, x.path, x.form, append([]string{"Accept", html}, x.headers...)...)
+		if !strings.Contains(body, "<h1>"+x.heading+"</h1>") || !strings.Contains(body, x.way) || strings.Contains(body, "href=") != (x.way != "") {
+			t.Errorf("%s %s: got %s, want the heading %q and the way on %s", x.method, x.path, body, x.heading, x.way)
+		}
 		if !strings.HasPrefix(h.Get("Content-Type"), "text/html") || !strings.Contains(body, x.says) || strings.Contains(body, "<form") || strings.Contains(body, `"code"`) {
 			t.Errorf("%s %s: got %s, want a page that says %q", x.method, x.path, body, x.says)
 		}

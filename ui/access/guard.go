@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -188,7 +189,20 @@ func (g *Guard) unknown(w http.ResponseWriter, r *http.Request) {
 // refuse answers scripts with a problem, as the API does, and people with a page.
 func refuse(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		showPage(w, status, map[string]string{"Refused": strings.ToUpper(detail[:1]) + detail[1:] + "."})
+		page := map[string]string{
+			"Status": strconv.Itoa(status), "Heading": "Refused", "Refused": strings.ToUpper(detail[:1]) + detail[1:] + ".",
+			"Home": up(r.URL.Path), "Way": "To the first page",
+		}
+		switch status {
+		case http.StatusMethodNotAllowed:
+			page["Heading"] = clip(r.Method) + " is not allowed here"
+		case http.StatusUnauthorized:
+			page["Heading"], page["Way"] = "Not logged in", "Log in"
+		}
+		if code == "host_not_allowed" {
+			page["Home"] = "" // it would be refused, too
+		}
+		showPage(w, status, page)
 		return
 	}
 	h := w.Header()

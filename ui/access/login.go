@@ -100,7 +100,7 @@ func (g *Guard) showLogin(w http.ResponseWriter, status int, next, fault string)
 	showPage(w, status, map[string]string{"Next": local(next), "Fault": fault, "Secret": name})
 }
 
-// showPage shows the login form, or why somebody is refused.
+// showPage shows the login form, or why somebody is refused and where to go on.
 func showPage(w http.ResponseWriter, status int, data map[string]string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
