@@ -69,7 +69,7 @@ func (op *operation) describe() schema {
 	if op.repeatable {
 		parameters = append(parameters, schema{
 			"name": "Idempotency-Key", "in": "header", "schema": schema{"type": "string", "minLength": 1, "maxLength": maxKey},
-			"description": "An id of this request. Repeated with it, the request takes effect once and is answered with the first outcome.",
+			"description": op.repeats(),
 		})
 	}
 	if op.path == streamPath {
@@ -85,6 +85,14 @@ func (op *operation) describe() schema {
 		out["requestBody"] = schema{"required": true, "content": schema{"application/json": schema{"schema": refTo(op.body)}}}
 	}
 	return out
+}
+
+// repeats says what an Idempotency-Key does.
+func (op *operation) repeats() string {
+	if op.id == "broadcast" {
+		return "An id of this request. Repeated with it, the request takes effect once in each instance. Instances are chosen anew: one that came meanwhile gets the event."
+	}
+	return "An id of this request. Repeated with it, the request takes effect once and is answered with the first outcome."
 }
 
 // responses has the answer, and a problem for each status that the operation's
