@@ -13,11 +13,14 @@ import (
 type outbox struct {
 	b    *Bridge
 	out  Broker
+	most int           // how many bytes may wait
 	more chan struct{} // room for one
 	// told is called when the broker takes frames again after some were lost, or had
 	// no room, that nobody will publish anew; missed says that there are such.
 	told   func()
 	missed bool // of the publishing goroutine
+	// freed is for the one who waits for room: some was given back. Room for one.
+	freed chan struct{}
 
 	mu    sync.Mutex // guards all below
 	queue []Frame
@@ -35,10 +38,34 @@ const (
 	underWay    = 4
 )
 
+func newOutbox(b *Bridge, out Broker, told func()) *outbox {
+	return &outbox{b: b, out: out, told: told, most: outboxBytes, more: make(chan struct{}, 1), freed: make(chan struct{}, 1)}
+}
+
+// wait returns once there is room for an answer of so many bytes, which there is at
+// the latest when nothing else is on its way. It reports false if the context ends
+// before. Answers fill no more than half: they can wait, and what is told meanwhile
+// cannot. Only one goroutine may wait at a time.
+func (o *outbox) wait(ctx context.Context, n int) bool {
+	for {
+		o.mu.Lock()
+		room := o.bytes == 0 || o.bytes+n <= o.most/2
+		o.mu.Unlock()
+		if room {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-o.freed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 func (o *outbox) push(frames ...Frame) {
 	o.mu.Lock()
 	for _, f := range frames {
-		if o.bytes+len(f.Body) > outboxBytes {
+		if o.bytes+len(f.Body) > o.most {
 			o.b.counts.add(countFull, 1)
 			o.full = true
 			continue
@@ -91,9 +118,13 @@ func (o *outbox) caughtUp() bool {
 
 func (o *outbox) taken(frames []Frame) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	for _, f := range frames {
 		o.bytes -= len(f.Body) + 64
+	}
+	o.mu.Unlock()
+	select {
+	case o.freed <- struct{}{}:
+	default:
 	}
 }
 

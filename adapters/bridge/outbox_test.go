@@ -13,9 +13,10 @@ func TestOutboxFull(t *testing.T) {
 	t.Parallel()
 	b := &Bridge{counts: newCounts()}
 	told := make(chan struct{}, 10)
-	o := &outbox{b: b, out: &taking{}, more: make(chan struct{}, 1), told: func() { told <- struct{}{} }}
+	o := newOutbox(b, &taking{}, func() { told <- struct{}{} })
 	body := make([]byte, 1<<20)
-	for range outboxBytes/len(body) + 10 {
+	o.most = 8 << 20
+	for range o.most/len(body) + 10 {
 		o.push(Frame{"c", body})
 	}
 	if n := b.counts.n[countFull].Load(); n < 10 {
@@ -33,7 +34,7 @@ func TestOutboxFull(t *testing.T) {
 		t.Error("there is no room when all is published")
 	}
 	// Where all that is told anew has no room itself, it is not told without end.
-	for range outboxBytes/len(body) + 10 {
+	for range o.most/len(body) + 10 {
 		o.push(Frame{"c", body})
 	}
 	cancel()

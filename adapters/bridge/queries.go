@@ -224,18 +224,22 @@ func (s *session) asked(b *Body, instances bool) {
 }
 
 // reply answers for the runtimes of the mesh, at most once a second: first who
-// they are, then their instances.
+// they are, then their instances. An answer that waits for room holds up nobody but
+// the next answer.
 func (s *session) reply(now time.Time) {
 	s.mu.Lock()
-	announce, answer := s.wantAnnounce || s.wantAnswer, s.wantAnswer
-	if !announce || now.Sub(s.answeredAt) < queryEvery {
+	answer := s.wantAnswer && !s.answering
+	if !s.wantAnnounce && !answer || now.Sub(s.answeredAt) < queryEvery {
 		s.mu.Unlock()
 		return
 	}
 	s.answeredAt = now
-	s.wantAnnounce, s.wantAnswer = false, false
-	correlations := s.correlations
-	s.correlations = nil
+	s.wantAnnounce = false
+	var correlations []string
+	if answer {
+		s.wantAnswer, s.answering = false, true
+		correlations, s.correlations = s.correlations, nil
+	}
 	var list []outer
 	for _, o := range s.outer {
 		if o.shown {
@@ -247,9 +251,18 @@ func (s *session) reply(now time.Time) {
 	for i := range list {
 		s.publish(Announce, list[i].announce())
 	}
-	if !answer {
-		return
+	if answer {
+		s.wg.Go(func() {
+			s.answerAll(list, correlations)
+			s.mu.Lock()
+			s.answering = false
+			s.mu.Unlock()
+		})
 	}
+}
+
+// answerAll tells the instances of runtimes of the mesh.
+func (s *session) answerAll(list []outer, correlations []string) {
 	if len(correlations) == 0 {
 		correlations = []string{""}
 	}
@@ -271,18 +284,47 @@ func (s *session) answerFor(o *outer, correlations []string) {
 		s.mu.Unlock()
 		return
 	}
+	s.answerWith(o, rows, uint64(floors[0]), correlations)
+}
+
+// answerWith tells rows of a runtime to each who asked.
+func (s *session) answerWith(o *outer, rows []mesh.Instance, asOf uint64, correlations []string) {
 	for _, id := range correlations {
-		for _, b := range answer(&o.info, rows, uint64(floors[0])) {
+		for _, b := range answer(&o.info, rows, asOf) {
 			b.CorrelationID, b.Hops = id, o.hops
-			s.publish(QueryResponse, b)
+			if !s.publishAnswer(b) {
+				return
+			}
 		}
 	}
 	s.b.counts.add(countAnswers, 1)
 }
 
+// publishAnswer publishes a piece of an answer once there is room for it: an answer
+// with a piece missing is of no use. It reports false if the session ends before.
+func (s *session) publishAnswer(b *Body) bool {
+	frames, err := s.frames(QueryResponse, b)
+	if err != nil {
+		s.c.Logger.Warn("bridge: could not encode", "kind", QueryResponse, "err", err)
+		return true
+	}
+	for _, f := range frames {
+		if !s.outbox.wait(s.ctx, len(f.Body)) {
+			return false
+		}
+		s.outbox.push(f)
+	}
+	return true
+}
+
 // answerMerged tells the instances of all runtimes of a component, wherever they
 // are, to those who keep only one answer. It is given for those that are shown here.
 func (s *session) answerMerged(o *outer, shown []outer) {
+	// Who keeps only one answer numbers nothing: it is made when it can go at once, so
+	// that what is told meanwhile is not undone by it.
+	if !s.outbox.wait(s.ctx, 2*mergedBytes) {
+		return
+	}
 	rows, floors := s.rows(mesh.Filter{Component: o.info.Component, Live: true}, shown)
 	var runtimes []Answering
 	for i := range shown {
@@ -293,7 +335,7 @@ func (s *session) answerMerged(o *outer, shown []outer) {
 	}
 	b := mergedAnswer(&o.info, rows, runtimes)
 	b.Hops = o.hops
-	s.publish(QueryResponse, b)
+	s.publishAnswer(b)
 }
 
 // rows returns rows of the mesh, with the numbers as of which those of the given

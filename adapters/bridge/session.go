@@ -56,6 +56,8 @@ type session struct {
 	// asked and answered join queries: at most one a second each way.
 	wantQuery, wantDiscover, wantAnswer, wantAnnounce bool
 	askedAt, answeredAt                               time.Time
+	// answering says that an answer is on its way into the outbox.
+	answering bool
 	// correlations are those of the queries to be answered.
 	correlations []string
 	queries      map[string]*openQuery
@@ -97,7 +99,7 @@ func startSession(ctx context.Context, b *Bridge, broker Broker) (*session, erro
 		wantQuery: true, wantDiscover: true, due: make(chan struct{}, 1), back: make(chan struct{}, 1), oweSince: time.Now(),
 	}
 	s.follows.Store(!b.c.NoNotices)
-	s.outbox = &outbox{b: b, out: broker, more: make(chan struct{}, 1), told: s.tellAnew}
+	s.outbox = newOutbox(b, broker, s.tellAnew)
 	s.startLanes()
 	s.lookAround(ctx)
 	// Who is there is shown before the first message comes: a command that waited for
