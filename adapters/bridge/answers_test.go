@@ -173,3 +173,47 @@ func TestAnswerWaits(t *testing.T) {
 		return ""
 	})
 }
+
+// TestCorrelations has many ask at once: so many are answered by their correlationId,
+// once each, all others together, which is counted.
+func TestCorrelations(t *testing.T) {
+	t.Parallel()
+	s, g := answering(t, 3, 10, outboxBytes)
+	close(g.gate)
+	const others = 5
+	for i := range correlationsMost + others {
+		for range 2 {
+			s.asked(&Body{CorrelationID: fmt.Sprint("q", i)}, true)
+		}
+	}
+	s.reply(time.Now())
+	soon(t, func() string {
+		if len(g.on("fsm:responses:query")) == 0 { // it is the last
+			return "the queries are not answered"
+		}
+		return ""
+	})
+	answers, ids := map[string]int{}, map[string]bool{}
+	for _, raw := range g.on("xcomponent:query_response") {
+		var b Body
+		if err := json.Unmarshal(raw, &b); err != nil {
+			t.Fatal(err)
+		}
+		if len(*b.Instances) != 3 {
+			t.Errorf("%s is answered with %d instances, want 3", b.CorrelationID, len(*b.Instances))
+		}
+		answers[b.CorrelationID]++
+		ids[b.ID] = true
+	}
+	for i := range correlationsMost {
+		if id := fmt.Sprint("q", i); answers[id] != 1 {
+			t.Errorf("%s is answered %d times, want once", id, answers[id])
+		}
+	}
+	if len(answers) != correlationsMost+1 || answers[""] != 1 || len(ids) != len(answers) {
+		t.Errorf("the answers are %v with %d ids, want one for each of %d and one for all others", answers, len(ids), correlationsMost)
+	}
+	if n := s.b.counts.n[countTogether].Load(); n != 2*others {
+		t.Errorf("%d queries were answered without their correlationId, want %d", n, 2*others)
+	}
+}

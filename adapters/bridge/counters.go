@@ -30,6 +30,7 @@ const (
 	countQueries     = "queries_sent"
 	countAnswered    = "answers"
 	countAnswers     = "answers_sent"
+	countTogether    = "queries_refused"
 	countLate        = "dropped_late_answers"
 	countFull        = "dropped_queue_full"
 	countNoRoom      = "dropped_no_room"
@@ -70,6 +71,7 @@ var counted = []Counter{
 	{countQueries, "queries of all instances sent to the broker"},
 	{countAnswered, "answers that runtimes on the broker gave"},
 	{countAnswers, "answers given for runtimes of the mesh"},
+	{countTogether, "queries answered without their correlationId, as too many waited"},
 	{countCommands, "commands of the broker that the mesh has done"},
 	{countRefused, "commands of the broker that were refused"},
 	{countNotOurs, "commands of the broker for somebody else there"},

@@ -209,6 +209,10 @@ func (s *session) answeredFor(b *Body, now time.Time) {
 	}
 }
 
+// correlationsMost is how many queries are answered each with its own correlationId,
+// at a time.
+const correlationsMost = 16
+
 // asked takes in that somebody on the broker wants to know who is there, or what
 // there is.
 func (s *session) asked(b *Body, instances bool) {
@@ -216,11 +220,26 @@ func (s *session) asked(b *Body, instances bool) {
 	defer s.mu.Unlock()
 	if instances {
 		s.wantAnswer = true
-		if b.CorrelationID != "" && len(s.correlations) < 100 {
-			s.correlations = append(s.correlations, b.CorrelationID)
+		if b.CorrelationID != "" {
+			s.correlate(b.CorrelationID)
 		}
 	}
 	s.wantAnnounce = true
+}
+
+// correlate notes whom the next answer is for. Each costs a whole answer, so there
+// are only so many; the others get one without a correlationId, which is as good for
+// whoever takes what comes. The caller holds mu.
+func (s *session) correlate(id string) {
+	if slices.Contains(s.correlations, id) {
+		return
+	}
+	if id != "" && len(s.correlations) >= correlationsMost {
+		s.b.counts.add(countTogether, 1)
+		s.correlate("")
+		return
+	}
+	s.correlations = append(s.correlations, id)
 }
 
 // reply answers for the runtimes of the mesh, at most once a second: first who
@@ -281,6 +300,11 @@ func (s *session) answerFor(o *outer, correlations []string) {
 	if floors[0] < 0 {
 		s.mu.Lock()
 		s.wantAnswer = true // again, once it is read
+		for _, id := range correlations {
+			if id != "" || len(correlations) > 1 {
+				s.correlate(id)
+			}
+		}
 		s.mu.Unlock()
 		return
 	}
@@ -289,10 +313,12 @@ func (s *session) answerFor(o *outer, correlations []string) {
 
 // answerWith tells rows of a runtime to each who asked.
 func (s *session) answerWith(o *outer, rows []mesh.Instance, asOf uint64, correlations []string) {
+	chunks := answer(&o.info, rows, asOf)
 	for _, id := range correlations {
-		for _, b := range answer(&o.info, rows, asOf) {
+		for _, chunk := range chunks {
+			b := *chunk // with an id of its own
 			b.CorrelationID, b.Hops = id, o.hops
-			if !s.publishAnswer(b) {
+			if !s.publishAnswer(&b) {
 				return
 			}
 		}
