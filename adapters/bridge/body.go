@@ -85,9 +85,11 @@ type Body struct {
 	LeftOut int  `json:"leftOut,omitempty"`
 
 	// nameless says that the id is one that this bridge has given to a command
-	// without one, claim what it claimed for it.
+	// without one, claim what it claimed for it, host the name of the runtime that may
+	// have made the instance of a creation, as it did not say.
 	nameless bool
 	claim    string
+	host     string
 }
 
 // Data is what a notice tells.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
@@ -120,7 +121,7 @@ func (s *session) giveUp(m *Message, b *Body, err error, reason string) {
 
 // retry gives a command back that the mesh has not taken; after ten times it is
 // poison. Where the broker cannot give it again, or it would not be known again, as
-// it has no id, it is kept here meanwhile.
+// it has no id or may be done already, it is kept here meanwhile.
 func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 	s.mu.Lock()
 	s.attempts[b.ID]++
@@ -137,12 +138,17 @@ func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 		s.giveUp(m, b, err, fmt.Sprintf("not tried again, as more than %d others are: %v", attemptsMost, err))
 		return
 	}
-	given := s.broker.Guarantees().Redelivered && !b.nameless
+	// Another bridge would not know which runtime may have made it.
+	given := s.broker.Guarantees().Redelivered && !b.nameless && b.host == ""
+	wait := 200 * time.Millisecond
+	if b.host != "" {
+		wait = min(wait<<n, 5*time.Second) // another process may have to take it over
+	}
 	if given {
 		s.guard.forget(b.ID)
 	}
 	s.wg.Go(func() {
-		if pause(s.ctx, 200*time.Millisecond) && !given {
+		if pause(s.ctx, wait) && !given {
 			s.do(k, b, m)
 			return
 		}
@@ -267,6 +273,13 @@ func (s *session) creation(component string, m *Message) {
 // create makes an instance in one runtime of the mesh.
 func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
 	hosts, shared := s.hosts(b.Component), s.broker.Guarantees().Shared
+	if b.host != "" {
+		hosts = slices.DeleteFunc(hosts, func(o outer) bool { return o.info.Name != b.host })
+		if len(hosts) == 0 {
+			return nil, &fsm.Error{Code: fsm.CodeNotRunning, Component: b.Component, Detail: "its runtime " + b.host + ", which may have made it, is away"}
+		}
+		return s.createIn(&hosts[0].info, b)
+	}
 	if len(hosts) == 0 && !shared {
 		return nil, errNotOurs
 	}
@@ -282,7 +295,6 @@ func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
 	if len(hosts) == 0 {
 		return nil, errNobodyHosts // only who hosts the component has a queue for it
 	}
-	id := cmp.Or(b.EventID, b.ID)
 	mine, err := s.claim(b, m)
 	if err != nil {
 		return nil, err
@@ -291,21 +303,32 @@ func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
 		s.b.counts.add(countClaimed, 1)
 		return nil, errNotOurs
 	}
-	best, to := uint32(0), hosts[0].info
-	for _, o := range hosts {
+	best, to := uint32(0), &hosts[0].info
+	for i := range hosts {
+		o := &hosts[i]
 		h := fnv.New32a()
-		fmt.Fprintf(h, "%s/%s", o.info.Name, id)
+		fmt.Fprintf(h, "%s/%s", o.info.Name, cmp.Or(b.EventID, b.ID))
 		if sum := h.Sum32(); sum >= best {
-			best, to = sum, o.info
+			best, to = sum, &o.info
 		}
 	}
+	return s.createIn(to, b)
+}
+
+// createIn makes an instance in a runtime. If that does not say whether it has, it is
+// the one to be asked again, and no other: by the id it knows what it has made.
+func (s *session) createIn(to *mesh.RuntimeInfo, b *Body) (*mesh.Outcome, error) {
 	machine := b.Machine
 	if machine == "" {
 		machine = entryMachine(to.Definition)
 	}
-	return s.b.client.Do(s.ctx, to.RuntimeID, &mesh.Command{
-		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: id, Key: b.Key, Traceparent: b.Traceparent,
+	out, err := s.b.client.Do(s.ctx, to.RuntimeID, &mesh.Command{
+		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: cmp.Or(b.EventID, b.ID), Key: b.Key, Traceparent: b.Traceparent,
 	})
+	if code := fsm.ErrorCode(err); passing(err) && code != fsm.CodeNotRunning && code != fsm.CodeOverloaded {
+		b.host = to.Name
+	}
+	return out, err
 }
 
 // claim reports whether this bridge is the one to serve a creation that others
