@@ -65,6 +65,9 @@ type Subscription struct {
 	// Shared has each message go to one of all who give the same name, where
 	// the broker can do that (Guarantees.Shared); "" is for oneself.
 	Shared string
+	// Passing says that what comes while nobody listens is of no use later: a
+	// broker that keeps messages keeps none of these.
+	Passing bool
 }
 
 // A Frame is a body on its way to a channel.

@@ -147,11 +147,22 @@ func (s *session) lookAround(ctx context.Context) {
 }
 
 func (s *session) subscribe(ctx context.Context) error {
-	var without []Kind
+	// Answers to commands come by themselves: who reads what comes waits at times for
+	// commands to be done, and some of those wait for such an answer.
+	without := []Kind{CommandResponse}
+	if c := of(CommandResponse); s.b.dialects.wants(c) && len(s.b.dialects.names(c)) > 0 {
+		if err := s.broker.Subscribe(ctx, Subscription{Channels: s.b.dialects.names(c), Passing: true}, s.receive); err != nil {
+			return err
+		}
+	}
 	if s.broker.Guarantees().Shared {
 		without = append(without, CreateInstance) // component by component, later
 	}
-	return s.broker.Subscribe(ctx, Subscription{Channels: s.b.dialects.in(without...)}, s.receive)
+	channels := s.b.dialects.in(without...)
+	if len(channels) == 0 {
+		return nil
+	}
+	return s.broker.Subscribe(ctx, Subscription{Channels: channels}, s.receive)
 }
 
 // follow begins to listen to the notices of the broker, where it was left out as

@@ -469,7 +469,7 @@ func (b *Broker) consume(l *link, s *subscription) error {
 		name, durable, autoDelete, exclusive = "fsmesh."+s.Shared, true, false, false
 	case s.Shared != "":
 		name, durable, exclusive = "fsmesh."+s.Shared+".transient", true, false
-	case b.o.Queue != "":
+	case b.o.Queue != "" && !s.Passing:
 		name, durable, autoDelete, exclusive = b.o.Queue, true, false, false
 		args["x-single-active-consumer"] = true // else two would take turns, and order is lost
 	}
