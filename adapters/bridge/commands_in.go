@@ -18,8 +18,40 @@ import (
 // retriesMost is how often a command is taken up at most.
 const retriesMost = 10
 
-// attemptsMost is how many commands are taken up more than once at a time.
-const attemptsMost = 10_000
+// attemptsMost is how many commands are taken up more than once at a time, and
+// attemptsFor how long, at least, it is known how often one was: it may never come
+// again, as another bridge has taken it.
+const (
+	attemptsMost = 10_000
+	attemptsFor  = time.Minute
+)
+
+// tries says how often commands were tried, by id: in two generations, of which the
+// older is forgotten. It is not safe for use by several goroutines.
+type tries struct {
+	n    [2]map[string]int
+	turn time.Time
+}
+
+// add counts a try, and reports the how many-th it is. crowded says that more
+// commands are counted than may be.
+func (t *tries) add(id string, now time.Time) (n int, crowded bool) {
+	if t.n[0] == nil || now.Sub(t.turn) > attemptsFor {
+		t.n[0], t.n[1], t.turn = map[string]int{}, t.n[0], now
+	}
+	n = t.of(id) + 1
+	t.forget(id)
+	t.n[0][id] = n
+	return n, len(t.n[0])+len(t.n[1]) > attemptsMost
+}
+
+// of is how often a command was tried.
+func (t *tries) of(id string) int { return max(t.n[0][id], t.n[1][id]) }
+
+func (t *tries) forget(id string) {
+	delete(t.n[0], id)
+	delete(t.n[1], id)
+}
 
 // command has a command from the broker done by the runtime of the mesh that it
 // is for. One for a runtime that is on the broker itself is none of ours.
@@ -84,7 +116,7 @@ const unhostedPause = 200 * time.Millisecond
 func (s *session) finish(k Kind, m *Message, b *Body, out *mesh.Outcome, err error) {
 	if !passing(err) || errors.Is(err, errNotOurs) || errors.Is(err, errNobodyHosts) {
 		s.mu.Lock()
-		delete(s.attempts, b.ID)
+		s.attempts.forget(b.ID)
 		s.mu.Unlock()
 	}
 	switch {
@@ -124,10 +156,9 @@ func (s *session) giveUp(m *Message, b *Body, err error, reason string) {
 // it has no id or may be done already, it is kept here meanwhile.
 func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 	s.mu.Lock()
-	s.attempts[b.ID]++
-	n, crowded := s.attempts[b.ID], len(s.attempts) > attemptsMost
+	n, crowded := s.attempts.add(b.ID, time.Now())
 	if n >= retriesMost || crowded {
-		delete(s.attempts, b.ID)
+		s.attempts.forget(b.ID)
 	}
 	s.mu.Unlock()
 	switch {

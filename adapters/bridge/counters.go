@@ -16,6 +16,7 @@ const (
 	countOwn         = "dropped_own"
 	countCopies      = "dropped_copies"
 	countDoubled     = "dropped_doubled"
+	countForgotten   = "forgotten_early"
 	countInvalid     = "dropped_invalid"
 	countUnknown     = "dropped_unknown_channel"
 	countStranger    = "dropped_unknown_runtime"
@@ -58,6 +59,7 @@ var counted = []Counter{
 	{countOwn, "messages of this bridge that came back"},
 	{countCopies, "messages that came in the documented dialect as well"},
 	{countDoubled, "messages whose id had come before"},
+	{countForgotten, "messages forgotten before 10 s were over, as more came than are remembered: they would not be known again"},
 	{countInvalid, "messages that could not be read or lacked a field"},
 	{countUnknown, "messages on a channel that nobody knows"},
 	{countStranger, "messages of a runtime that has not announced itself"},

@@ -24,7 +24,7 @@ func TestCreationOfUnknownOutcome(t *testing.T) {
 	bus := memoryBus(t)
 	b := &Bridge{c: Config{Bus: bus, Logger: quiet()}, client: mesh.NewClient(bus, mesh.ClientOptions{Timeout: 60 * time.Second}), counts: newCounts()}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &session{b: b, c: &b.c, ctx: ctx, broker: &redelivering{}, guard: newGuard("b"), attempts: map[string]int{}, outer: map[string]*outer{}}
+	s := &session{b: b, c: &b.c, ctx: ctx, broker: &redelivering{}, guard: newGuard("b", b.counts), outer: map[string]*outer{}}
 	t.Cleanup(func() { cancel(); s.wg.Wait() })
 	s.startLanes()
 	var mu sync.Mutex
@@ -60,7 +60,7 @@ func TestCreationOfUnknownOutcome(t *testing.T) {
 	soon(t, func() string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if n := s.attempts["c-1"]; n < 2 && len(done) == 0 {
+		if n := s.attempts.of("c-1"); n < 2 && len(done) == 0 {
 			return fmt.Sprintf("it was tried %d times, want a second one while the runtime is away", n)
 		}
 		return ""

@@ -14,8 +14,11 @@ import (
 // A guard knows what this bridge has published by its mark, and what it has seen, so
 // that nothing goes round or comes twice.
 type guard struct {
-	me   string
-	mark []byte // how a body of this bridge says so
+	me     string
+	mark   []byte // how a body of this bridge says so
+	counts *counts
+	// Bounds: equalMost, seenMost and seenEver.
+	equal, most, ever int
 
 	mu   sync.Mutex             // guards all below
 	seen [2]map[string]struct{} // ids, in two generations
@@ -29,16 +32,20 @@ type guard struct {
 const (
 	// equalFor is how long equal bodies without an id are counted.
 	equalFor = 10 * time.Second
-	// equalMost is how many are: beyond that it begins anew.
+	// equalMost is how many are: beyond that it begins anew, which is counted.
 	equalMost = 100_000
-	// seenFor is how long, at least, an id is known, and seenMost how many.
-	seenFor  = 5 * time.Minute
-	seenMost = 200_000
+	// seenFor is how long an id is known, if there are no more than seenMost: for more
+	// than seenLeast in any case, but where there would be more than seenEver. What is
+	// forgotten before is counted.
+	seenFor   = 5 * time.Minute
+	seenLeast = equalFor
+	seenMost  = 200_000
+	seenEver  = 1_000_000
 )
 
-func newGuard(me string) *guard {
+func newGuard(me string, c *counts) *guard {
 	return &guard{
-		me: me, mark: []byte(`"origin":"` + me + `"`), arrivals: map[[32]byte][]time.Time{},
+		me: me, counts: c, equal: equalMost, most: seenMost, ever: seenEver, mark: []byte(`"origin":"` + me + `"`), arrivals: map[[32]byte][]time.Time{},
 		seen: [2]map[string]struct{}{{}, {}},
 	}
 }
@@ -70,7 +77,8 @@ func (g *guard) arrival(body []byte, now time.Time) (hash [32]byte, nth int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.sweep(now)
-	if g.counted++; g.counted > equalMost {
+	if g.counted++; g.counted > g.equal {
+		g.counts.add(countForgotten, g.equal)
 		g.arrivals, g.counted = map[[32]byte][]time.Time{}, 1
 	}
 	times := append(recent(g.arrivals[h], now), now)
@@ -82,7 +90,12 @@ func (g *guard) arrival(body []byte, now time.Time) (hash [32]byte, nth int) {
 func (g *guard) again(id string, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.seen[0]) >= seenMost/2 || now.Sub(g.turn) > seenFor {
+	// The older generation is from before the younger began.
+	age := now.Sub(g.turn)
+	if len(g.seen[0]) >= g.ever/2 || len(g.seen[0]) >= g.most/2 && age > seenLeast || age > seenFor {
+		if age <= seenLeast {
+			g.counts.add(countForgotten, len(g.seen[1]))
+		}
 		g.seen[0], g.seen[1], g.turn = map[string]struct{}{}, g.seen[0], now
 	}
 	_, young := g.seen[0][id]

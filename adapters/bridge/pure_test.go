@@ -64,7 +64,7 @@ func TestDialects(t *testing.T) {
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
-	g := newGuard("me")
+	g := newGuard("me", newCounts())
 	body := []byte(`{"a":1}`)
 	if g.again("x", now) || !g.again("x", now.Add(time.Minute)) {
 		t.Error("an id is not known again, or was before it came")
@@ -74,7 +74,7 @@ func TestGuard(t *testing.T) {
 		t.Error("an id that was taken back is known")
 	}
 	for i := range seenMost * 2 {
-		g.again(fmt.Sprint(i), now)
+		g.again(fmt.Sprint(i), now.Add(time.Duration(i)*time.Millisecond))
 	}
 	if n := len(g.seen[0]) + len(g.seen[1]); n > seenMost+1 {
 		t.Errorf("%d ids are remembered, at most %d may be", n, seenMost)

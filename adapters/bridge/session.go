@@ -68,7 +68,7 @@ type session struct {
 	waits       map[string]chan *Body // commands, by correlationId
 	effects     map[string]*sentEffect
 	effectOrder []string
-	attempts    map[string]int
+	attempts    tries
 }
 
 type heardRoute struct {
@@ -93,9 +93,9 @@ func startSession(ctx context.Context, b *Bridge, broker Broker) (*session, erro
 	}
 	run, cancel := context.WithCancel(context.Background())
 	s := &session{
-		b: b, c: &b.c, broker: broker, role: roleOf(broker), guard: newGuard(b.id), held: newBudget(heldBytes), commands: newBudget(commandBytes), view: view, ctx: run, cancel: cancel,
+		b: b, c: &b.c, broker: broker, role: roleOf(broker), guard: newGuard(b.id, b.counts), held: newBudget(heldBytes), commands: newBudget(commandBytes), view: view, ctx: run, cancel: cancel,
 		behind: map[string]*behind{}, routes: map[string]heardRoute{}, outer: map[string]*outer{}, shared: map[string]bool{}, components: map[string]bool{},
-		queries: map[string]*openQuery{}, waits: map[string]chan *Body{}, effects: map[string]*sentEffect{}, attempts: map[string]int{},
+		queries: map[string]*openQuery{}, waits: map[string]chan *Body{}, effects: map[string]*sentEffect{},
 		wantQuery: true, wantDiscover: true, due: make(chan struct{}, 1), back: make(chan struct{}, 1), oweSince: time.Now(),
 	}
 	s.follows.Store(!b.c.NoNotices)
