@@ -282,12 +282,13 @@ func (s *session) hosts(component string) []outer {
 	return out
 }
 
-// creation takes in what comes on the queue that those who host a component
-// share.
-func (s *session) creation(component string, m *Message) {
+// creation takes in what comes on the queue that those who host a component share.
+// Each of these queues has all creations: one for another component is left to the
+// queue of that, and one that names none, to the first.
+func (s *session) creation(component string, first bool, m *Message) {
 	b, err := Decode(CreateInstance, m.Body)
-	if err == nil && b.Component != component {
-		m.Done(nil) // it has a queue of its own
+	if name := componentOf(b, m.Body); name != component && (err == nil || name != "" || !first) {
+		m.Done(nil)
 		return
 	}
 	if b != nil && b.Copy && !s.c.Faults.NoGuard {
@@ -299,6 +300,21 @@ func (s *session) creation(component string, m *Message) {
 	if _, b, ok := s.read(m); ok {
 		s.command(CreateInstance, b, m)
 	}
+}
+
+// componentOf is the component that a creation names, also one that cannot be read
+// as a whole.
+func componentOf(b *Body, raw []byte) string {
+	if b != nil {
+		return b.Component
+	}
+	var named struct {
+		Component string `json:"componentName"`
+	}
+	if json.Unmarshal(raw, &named) != nil || !goodName(named.Component) {
+		return ""
+	}
+	return named.Component
 }
 
 // create makes an instance in one runtime of the mesh.

@@ -380,12 +380,12 @@ func (s *session) listenForCreations(component string) {
 		return
 	}
 	s.mu.Lock()
-	there := s.shared[component]
+	there, first := s.shared[component], len(s.shared) == 0
 	s.shared[component] = true
 	s.mu.Unlock()
 	c := of(CreateInstance)
 	if there || !s.b.dialects.wants(c) {
 		return
 	}
-	s.listenTo(Subscription{Channels: c.Names[:], Shared: "create." + component}, func(m *Message) { s.creation(component, m) })
+	s.listenTo(Subscription{Channels: c.Names[:], Shared: "create." + component}, func(m *Message) { s.creation(component, first, m) })
 }

@@ -11,6 +11,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/fsmesh/fsmesh/adapters/bridge"
 	"github.com/fsmesh/fsmesh/adapters/bridge/bridgetest"
 	"github.com/fsmesh/fsmesh/adapters/rabbitmq"
 	"github.com/fsmesh/fsmesh/fsm"
@@ -105,3 +106,53 @@ func (empty) Changed(mesh.Ranges, int) (c []mesh.Changed, old bool) { return nil
 func (empty) Look(ids []string) []mesh.Found                        { return make([]mesh.Found, len(ids)) }
 func (empty) Shards() int                                           { return 1 }
 func (empty) Piece(int, int, int) mesh.Piece                        { return mesh.Piece{Next: -1} }
+
+// TestBadCreation publishes creations that cannot be read to a mesh with several
+// components: each is among the dead once.
+func TestBadCreation(t *testing.T) {
+	server := bridgetest.RabbitMQ(t)
+	bus, _ := counters(t)
+	var made atomic.Int64
+	for _, name := range []string{"Shop", "Bank"} {
+		g, err := bus.Host(t.Context(), mesh.GuestOptions{
+			Identity: mesh.Identity{RuntimeID: name, Component: name, Name: name}, Logger: quiet(), Source: empty{},
+			Announce: mesh.Announce{Definition: json.RawMessage(`{"name":"` + name + `","stateMachines":[{"name":"M"}]}`), Protocol: 1},
+			Command: func(_ context.Context, c *mesh.Command) *mesh.Outcome {
+				made.Add(1)
+				return &mesh.Outcome{OK: true, Instance: "i"}
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(g.Close)
+	}
+	br := start(t, bus, server.URL)
+	eventually(t, 60*time.Second, func() string {
+		if n := len(br.Status().Mirrored); n != 3 {
+			return fmt.Sprintf("%d runtimes are shown on the broker, want 3", n)
+		}
+		return ""
+	})
+	p := open(t, server.URL, rabbitmq.Options{})
+	bad := []string{"no json", `{"context":{}}`, `{"componentName":"Shop","x":"` + strings.Repeat("y", bridge.MaxBody) + `"}`}
+	var frames []bridge.Frame
+	for _, body := range append(bad, `{"componentName":"Shop"}`, `{"componentName":"Bank"}`, `{"componentName":"Counter","machineName":"Count"}`) {
+		frames = append(frames, bridge.Frame{Channel: "fsm:commands:create_instance", Body: []byte(body)})
+	}
+	publishAll(t, p, frames)
+	// The good ones come after the bad ones in each component's queue.
+	eventually(t, 60*time.Second, func() string {
+		if n, all := made.Load(), br.Status().Counters["commands_in"]; n != 2 || all != 3 {
+			return fmt.Sprintf("%d of %d creations are done by the two, want 2 of 3", n, all)
+		}
+		return ""
+	})
+	dead, err := p.DeadLetters(t.Context(), 100)
+	if err != nil || len(dead) != len(bad) {
+		t.Errorf("%d dead letters, %v; want one for each of %d bad creations", len(dead), err, len(bad))
+	}
+	if n := br.Status().Counters["dropped_invalid"]; n != uint64(len(bad)) {
+		t.Errorf("%d bad creations are counted, want %d", n, len(bad))
+	}
+}
