@@ -42,7 +42,8 @@ type Guest struct {
 	bus    *Bus
 	o      GuestOptions
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	wg     sync.WaitGroup // commands and queries under way
+	beats  sync.WaitGroup
 	subs   []*nats.Subscription
 	once   sync.Once
 
@@ -76,7 +77,7 @@ func (b *Bus) Host(ctx context.Context, o GuestOptions) (*Guest, error) {
 		return nil, fmt.Errorf("host guest %s: %w", o.Identity.RuntimeID, err)
 	}
 	g.say("")
-	g.wg.Go(func() { g.beat(run) })
+	g.beats.Go(func() { g.beat(run) })
 	return g, nil
 }
 
@@ -108,8 +109,9 @@ func (g *Guest) Tell(notices []Notice) {
 	}
 }
 
-// Close says goodbye for the guest: it has stopped, for good. It may be called
-// more than once.
+// Close says goodbye for the guest: it has stopped, for good. It does not wait for
+// what is under way, of which the context has ended; Wait does. It may be called more
+// than once.
 func (g *Guest) Close() {
 	g.end(func() {
 		seq := g.o.Source.Seq()
@@ -118,7 +120,8 @@ func (g *Guest) Close() {
 }
 
 // Leave ends it without a goodbye: somebody else may speak for the guest, or it
-// is not known what became of it. It may be called more than once.
+// is not known what became of it. Like Close it does not wait, and may be called more
+// than once.
 func (g *Guest) Leave() { g.end(func() {}) }
 
 func (g *Guest) end(last func()) {
@@ -127,10 +130,14 @@ func (g *Guest) end(last func()) {
 		for _, s := range g.subs {
 			_ = s.Unsubscribe() // the connection may be gone
 		}
-		g.wg.Wait()
+		g.beats.Wait() // none may come after the goodbye
 		last()
 	})
 }
+
+// Wait waits, after Close or Leave, until no command and no query of the guest is
+// under way.
+func (g *Guest) Wait() { g.wg.Wait() }
 
 func (g *Guest) subscribe(ctx context.Context) error {
 	slots, queries := make(chan struct{}, maxCommands), make(chan struct{}, maxGuestQueries)

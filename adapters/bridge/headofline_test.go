@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,10 @@ import (
 // the order of arrival.
 type reading struct {
 	waiting
+	// hold, where there is one, is closed when the server answers who wants notices;
+	// held says that somebody waits for that.
+	hold chan struct{}
+	held atomic.Bool
 
 	mu   sync.Mutex // guards subs and sent
 	subs []chan Frame
@@ -32,6 +38,10 @@ func (r *reading) Publish(_ context.Context, f []Frame) (int, error) {
 }
 
 func (r *reading) Subscribe(_ context.Context, s Subscription, f func(*Message)) error {
+	if r.hold != nil && slices.Contains(s.Channels, "xcomponent:state_change") {
+		r.held.Store(true)
+		<-r.hold
+	}
 	ch := make(chan Frame, 10_000)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -151,4 +161,64 @@ func TestAnswerBehindCommands(t *testing.T) {
 	case <-time.After(50 * time.Second):
 		t.Error("the answer waits behind the commands")
 	}
+}
+
+// TestGoodbyeOfTheBusy has a runtime on the broker say goodbye while somebody on the
+// mesh asks for its instances, and the server is slow to say that notices are
+// listened to: what comes after the goodbye is taken in all the same.
+func TestGoodbyeOfTheBusy(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	r := &reading{on: map[string]chan Frame{}, hold: make(chan struct{})}
+	br, err := Start(t.Context(), Config{
+		Bus: bus, URL: "reading://", Logger: quiet(), NoNotices: true, Open: func(context.Context) (Broker, error) { return r, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = br.Close(context.Background()) })
+	soon(t, func() string {
+		if !br.Status().Active {
+			return "the bridge is not active"
+		}
+		return ""
+	})
+	release := sync.OnceFunc(func() { close(r.hold) })
+	t.Cleanup(release)
+	behind := func(want string) {
+		t.Helper()
+		soon(t, func() string {
+			if got := br.Status().Behind; len(got) != 1 || got[0].RuntimeID != want {
+				return fmt.Sprintf("behind the bridge are %v, want %s", got, want)
+			}
+			return ""
+		})
+	}
+	announce := func(id string) {
+		r.come("xcomponent:announce", `{"runtimeId":"`+id+`","componentName":"C","component":{"name":"C"},"protocol":1}`)
+	}
+	announce("busy")
+	behind("busy")
+	client := mesh.NewClient(bus, mesh.ClientOptions{Timeout: 60 * time.Second})
+	asking, cancel := context.WithCancel(t.Context())
+	var asked sync.WaitGroup
+	asked.Go(func() { _, _ = client.Do(asking, "busy", &mesh.Command{Do: mesh.DoGet, Component: "C", Instance: "i"}) })
+	t.Cleanup(func() { cancel(); asked.Wait() })
+	soon(t, func() string {
+		if !r.held.Load() {
+			return "nobody asks for the instances"
+		}
+		return ""
+	})
+	r.come("xcomponent:shutdown", `{"runtimeId":"busy","componentName":"C"}`)
+	announce("next")
+	behind("next")
+	client = mesh.NewClient(bus, mesh.ClientOptions{})
+	soon(t, func() string {
+		if there, err := client.Runtimes(t.Context()); err != nil || len(there) != 1 || there[0].RuntimeID != "next" {
+			return fmt.Sprintf("on the mesh are %v, %v; want the one that is left", there, err)
+		}
+		return ""
+	})
+	release()
 }

@@ -93,6 +93,7 @@ func (s *session) host(b *Body, now time.Time) {
 	s.mu.Unlock()
 	if ended {
 		guest.Leave() // who ended the session has not seen it
+		guest.Wait()
 		table.release()
 		return
 	}
@@ -162,8 +163,25 @@ func (s *session) left(b *Body) {
 	s.mu.Unlock()
 	if r != nil {
 		r.guest.Close()
+		s.part(r)
+	}
+}
+
+// part gives back what is held of a runtime that is not spoken for any more, once
+// nothing asks for it. Nobody waits for that: what is under way may itself wait for
+// what is yet to be read.
+func (s *session) part(r *behind) {
+	done := func() {
+		r.guest.Wait()
 		r.table.release()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.behind == nil { // who ended the session may not wait for this one any more
+		go done()
+		return
+	}
+	s.wg.Go(done)
 }
 
 // stillAfter is after how long between two looks the bridge itself stood still: it
@@ -207,7 +225,7 @@ func (s *session) check(now time.Time) {
 			}
 			s.mu.Unlock()
 			r.guest.Leave()
-			r.table.release()
+			s.part(r)
 			s.c.Logger.Info("bridge: runtime given up", "runtime", r.id, "silent", silent)
 		}
 	}

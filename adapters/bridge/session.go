@@ -199,6 +199,9 @@ func (s *session) stop() {
 	s.mu.Unlock()
 	for _, r := range gone {
 		r.guest.Leave()
+	}
+	for _, r := range gone {
+		r.guest.Wait()
 		r.table.release()
 	}
 	s.wg.Wait()
