@@ -503,6 +503,16 @@ func FuzzDecode(f *testing.F) {
 	for _, s := range []string{"", "{}", "[]", "null", `{"runtimeId":7}`, `{"data":{"context":[]}}`, `{"instances":[{}]}`, `{"seq":-1,"port":1e99}`} {
 		f.Add(uint8(6), []byte(s))
 	}
+	for i, c := range Channels {
+		switch c.Kind {
+		case QueryResponse:
+			f.Add(uint8(i), []byte(`{"runtimeId":"r","componentName":"C","merged":true,"runtimes":[{"runtimeId":"r","asOf":1},{"runtimeId":"s"}],"instances":[{"id":"i","machineName":"M","currentState":"S","runtimeId":"r"}]}`))
+		case CrossEvent:
+			f.Add(uint8(i), []byte(`{"targetComponent":"C","event":{"type":"E","payload":{"a":1}},"matchingRules":[{"eventProperty":"a","instanceProperty":"b","operator":"===","value":{"c":[]}}]}`))
+		case ExternalBroadcast:
+			f.Add(uint8(i), []byte(`{"componentName":"C","machineName":"M","currentState":"*","event":{"type":"E"},"context":{"a":{"b":1}},"filters":[{"property":"a.b","operator":">=","value":1}]}`))
+		}
+	}
 	f.Fuzz(func(t *testing.T, kind uint8, raw []byte) {
 		k := ComponentBroadcast
 		if n := int(kind) % (len(Channels) + 1); n < len(Channels) {
@@ -526,8 +536,26 @@ func FuzzDecode(f *testing.F) {
 		if again.RuntimeID != b.RuntimeID || again.Component != b.Component || again.Instance != b.Instance {
 			t.Fatalf("%+v became %+v", b, again)
 		}
-		if n := toNotice(k, b); n != nil && b.Data.Instance != n.Instance {
-			t.Fatalf("%+v", n)
+		if n := toNotice(k, b); n != nil {
+			if b.Data.Instance != n.Instance {
+				t.Fatalf("%+v", n)
+			}
+			fuzzNotice(t, n, b.Seq)
+		}
+		passes(&mesh.Instance{Row: mesh.Row{Context: b.Context}}, b.Filters)
+		if k == CrossEvent {
+			if e, err := (&session{}).effect(b); err == nil && (e.Effect.Event != b.Event.Type || len(e.Effect.Rules) != len(*b.Rules)) {
+				t.Fatalf("%+v became %+v", b, e)
+			}
+		}
+		if k == QueryResponse {
+			rows := 0
+			for _, part := range b.parts() {
+				rows += len(*part.Instances)
+			}
+			if most := len(*b.Instances) * max(1, len(b.Runtimes)); rows > most {
+				t.Fatalf("%d rows of %d", rows, most)
+			}
 		}
 		if b.Instances != nil {
 			tab := newTable(time.UnixMilli(1), nil)
@@ -539,6 +567,28 @@ func FuzzDecode(f *testing.F) {
 		endings(b.Definition)("a", "b")
 		entryMachine(b.Definition)
 	})
+}
+
+// fuzzNotice puts a notice into a table, twice: what it holds is what it was told, and
+// the same number is no news.
+func fuzzNotice(t *testing.T, n *mesh.Notice, number *uint64) {
+	if !n.Kind.Numbered() {
+		return
+	}
+	var seq uint64
+	if number != nil {
+		seq = *number
+	}
+	tab := newTable(time.UnixMilli(1), nil)
+	if !tab.apply(n, seq) {
+		return
+	}
+	if h := tab.get(n.Instance); h == nil || h.State != n.State {
+		t.Fatalf("%+v is held as %+v", n, h)
+	}
+	if again := *n; seq != 0 && tab.apply(&again, seq) {
+		t.Fatalf("%+v is news a second time", n)
+	}
 }
 
 // FuzzComponentChannel sees that the channel of a component is no other channel,
