@@ -3,6 +3,7 @@ package bridgetest
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,36 @@ func (c Case) guarantees(t *testing.T) {
 			}
 		}
 	})
+	t.Run("Delay", func(t *testing.T) {
+		var l listener
+		l.listen(t, b, bridge.Subscription{Channels: []string{"fsmesh:test:delay"}}, taken)
+		proxy.Delay(50 * time.Millisecond)
+		defer proxy.Delay(0)
+		begin := time.Now()
+		want := make([]string, 0, 100)
+		for len(want) < cap(want) {
+			var frames []bridge.Frame
+			for range 20 {
+				want = append(want, fmt.Sprint(len(want)))
+				frames = append(frames, bridge.Frame{Channel: "fsmesh:test:delay", Body: []byte(want[len(want)-1])})
+			}
+			if n, err := b.Publish(t.Context(), frames); n != len(frames) || err != nil {
+				t.Fatalf("published %d, %v", n, err)
+			}
+		}
+		eventually(t, func() string {
+			if got := l.all(); !slices.Equal(got, want) {
+				return fmt.Sprintf("%d of %d came, in the order %v", len(got), len(want), got)
+			}
+			return ""
+		})
+		if took := time.Since(begin); took < 100*time.Millisecond { // there and back
+			t.Errorf("it took %v: nothing was held up", took)
+		}
+	})
+	if g.Confirmed {
+		t.Run("Confirmed", func(t *testing.T) { confirmed(t, proxy, a, b) })
+	}
 	for name, fault := range map[string]func(){
 		"Cut": proxy.Cut, "Down": func() { proxy.Down(); time.AfterFunc(300*time.Millisecond, proxy.Up) },
 		"Stall": func() { proxy.Stall(); time.AfterFunc(9*time.Second, proxy.Resume) },
@@ -141,6 +172,51 @@ func (c Case) guarantees(t *testing.T) {
 			t.Errorf("claimed: %v, %v and %v, %v; want once", first, err, second, err2)
 		}
 	}
+}
+
+// confirmed breaks the connection of who publishes, again and again: what is said to
+// be taken has come, in the end.
+func confirmed(t *testing.T, proxy *Proxy, a, b bridge.Broker) {
+	var l listener
+	l.listen(t, a, bridge.Subscription{Channels: []string{"fsmesh:test:confirmed"}}, taken)
+	proxy.Delay(time.Millisecond) // so that it breaks in between
+	defer proxy.Delay(0)
+	const rounds, each = 3, 200
+	said := 0
+	publish := func(many int) {
+		t.Helper()
+		var frames []bridge.Frame
+		for i := range many {
+			frames = append(frames, bridge.Frame{Channel: "fsmesh:test:confirmed", Body: fmt.Append(nil, said+i)})
+		}
+		for deadline := time.Now().Add(within); len(frames) > 0; {
+			n, err := b.Publish(t.Context(), frames)
+			said += n
+			if frames = frames[n:]; err != nil && time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range rounds {
+		cut := make(chan struct{})
+		time.AfterFunc(5*time.Millisecond, func() {
+			defer close(cut)
+			proxy.Cut()
+		})
+		publish(each)
+		<-cut
+		publish(1) // over a connection that is there again
+	}
+	eventually(t, func() string {
+		there := map[string]bool{}
+		for _, body := range l.all() {
+			there[body] = true
+		}
+		if len(there) != said {
+			return fmt.Sprintf("%d of %d came that are said to be taken", len(there), said)
+		}
+		return ""
+	})
 }
 
 func shared(t *testing.T, a, b bridge.Broker) {
