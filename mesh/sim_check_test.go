@@ -18,9 +18,10 @@ type simShown struct {
 }
 
 type simEnd struct {
-	m  *member
-	id string
-	at int64
+	m    *member
+	id   string
+	at   int64
+	over bool // false where it is quarantined
 }
 
 // check looks whether everything holds that has to at any moment. The numbers
@@ -146,10 +147,11 @@ func (w *world) checkEnded() {
 		if e := was.m.table.byID[was.id]; e != nil || was.m.status == Superseded || w.dir.byID[was.m.RuntimeID] == nil {
 			continue
 		}
-		// Others of the message may have come back to life after it had to go.
+		// Others of the message may have come back, to life or into quarantine, after
+		// it had to go.
 		held := was.m.table.byName["M"].ended.held
 		for _, o := range w.ended {
-			if e := o.m.table.byID[o.id]; o.m == was.m && e != nil && e.live() {
+			if e := o.m.table.byID[o.id]; o.m == was.m && o.over && e != nil && !e.over() {
 				held++
 			}
 		}
@@ -167,7 +169,7 @@ func (w *world) checkEnded() {
 				if !ok {
 					at = w.now // it is quarantined, and has no time to go
 				}
-				now = append(now, simEnd{m, id, at.UnixMilli()})
+				now = append(now, simEnd{m, id, at.UnixMilli(), ok})
 			}
 		}
 	}
