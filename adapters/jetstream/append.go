@@ -375,6 +375,9 @@ func (e *encoder) passed(k key, r *fsm.Record, position uint64) {
 		return
 	}
 	t, ok := e.tails[k]
+	if r.Version == tailsFrom {
+		t = t[:0] // those of another life under the same id
+	}
 	if !ok && len(e.tails) >= maxTails {
 		clear(e.tails)
 	}

@@ -298,6 +298,12 @@ func (c *checkpointer) write(ctx context.Context, i int, drop func(s *fsm.Snapsh
 	dropped, oldest, err := c.merge(ctx, i, t, drop)
 	if err != nil {
 		l.giveBack(i, t)
+		if lost := (*lostError)(nil); errors.As(err, &lost) {
+			// From there on the log is what a start needs.
+			l.mu.Lock()
+			l.index.parts[i].saved = saved{lost.found.position, lost.found, 1}
+			l.mu.Unlock()
+		}
 		return err
 	}
 	l.mu.Lock()
@@ -324,6 +330,14 @@ func (c *checkpointer) merge(ctx context.Context, i int, t taken, drop func(s *f
 	}
 	if before.blob == nil {
 		before.blob = &blob{}
+	}
+	switch at := before.asOf.position; {
+	case at > t.asOf.position:
+		// What is here is older, and would be carried on by whoever wrote that.
+		return nil, 0, &fsm.Error{Code: fsm.CodeFenced, Detail: "another process writes checkpoints of this log"}
+	case at < t.saved.blob:
+		return nil, 0, &DamageError{Name: l.name, First: at + 1, Last: t.saved.blob, Err: &lostError{before.asOf},
+			Problem: fmt.Sprintf("the checkpoint of bucket %d got lost while the process ran; start it again, as long as the log has its records", i)}
 	}
 	out := &blob{bucket: i, asOf: t.asOf, open: t.opened}
 	unchanged := func(s savedInstance) bool {
@@ -369,6 +383,16 @@ func (c *checkpointer) merge(ctx context.Context, i int, t taken, drop func(s *f
 	out.applied = slices.DeleteFunc(append(before.applied, t.applied...), func(a fsm.AppliedEffect) bool { return !c.source.Remembers(a.Effect) })
 	out.chosen = slices.DeleteFunc(append(before.chosen, t.chosen...), func(a fsm.ChosenTargets) bool { return !c.source.Remembers(a.Effect) })
 	return dropped, oldest, l.save(ctx, out, before)
+}
+
+// A lostError says that a checkpoint is older than the one that was written last, or
+// not there.
+type lostError struct {
+	found mark // as of which it is
+}
+
+func (e *lostError) Error() string {
+	return fmt.Sprintf("what is there is as of position %d", e.found.position)
 }
 
 // errBehind: the runtime has not yet taken in what the log holds.

@@ -191,9 +191,15 @@ func (v *Verification) log(ctx context.Context, s *Store, name string) error {
 	return nil
 }
 
+// A verified is an instance of a checkpoint, and where its last record was then.
+type verified struct {
+	*fsm.Snapshot
+	at uint64
+}
+
 // checkpoints returns the snapshots of all checkpoints.
-func (v *Verification) checkpoints(ctx context.Context, l *log, last *frame) (map[string]*fsm.Snapshot, error) {
-	d, out := newDecoder(), map[string]*fsm.Snapshot{}
+func (v *Verification) checkpoints(ctx context.Context, l *log, last *frame) (map[string]verified, error) {
+	d, out := newDecoder(), map[string]verified{}
 	c, err := l.link.readCover(ctx, l.name)
 	if damage := (*DamageError)(nil); errors.As(err, &damage) {
 		v.found(err)
@@ -220,7 +226,7 @@ func (v *Verification) checkpoints(ctx context.Context, l *log, last *frame) (ma
 						v.found(&DamageError{Name: l.name, Problem: fmt.Sprintf("a snapshot in the checkpoint of bucket %d cannot be read", i), Err: err})
 						continue
 					}
-					out[s.Instance] = s
+					out[s.Instance] = verified{s, list[k].place.at()}
 				}
 			}
 		}
@@ -231,7 +237,7 @@ func (v *Verification) checkpoints(ctx context.Context, l *log, last *frame) (ma
 	return out, nil
 }
 
-func (v *Verification) frame(l *log, f *frame, versions map[string]uint64, saved map[string]*fsm.Snapshot) {
+func (v *Verification) frame(l *log, f *frame, versions map[string]uint64, saved map[string]verified) {
 	v.Frames++
 	for i := range f.entries {
 		r := f.entries[i].rec
@@ -244,9 +250,9 @@ func (v *Verification) frame(l *log, f *frame, versions map[string]uint64, saved
 			})
 		}
 		versions[r.Instance] = r.Version
-		s := saved[r.Instance]
-		if s == nil || s.Version != r.Version {
-			continue
+		s, is := saved[r.Instance]
+		if !is || s.Version != r.Version || f.position < s.at {
+			continue // earlier ones may be of another life under the same id
 		}
 		if end := lastState(r); s.State != r.After || s.Status != r.Status || !s.Data.Equal(end.Data) {
 			v.found(&DamageError{

@@ -111,7 +111,7 @@ func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snap
 	any := false
 	c.log.mu.RLock()
 	for _, s := range c.log.index.parts[i].ended {
-		any = any || old(s)
+		any = any || !s.Origin.EntryPoint && old(s)
 	}
 	c.log.mu.RUnlock()
 	if !any {
@@ -125,7 +125,7 @@ func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snap
 				if err != nil {
 					return err
 				}
-				any = any || old(s)
+				any = any || !s.Origin.EntryPoint && old(s)
 			}
 		}
 	}
@@ -141,7 +141,8 @@ func (c *checkpointer) dropFrom(ctx context.Context, i int, old func(s *fsm.Snap
 func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machine string) fsm.Cut) (uint64, error) {
 	l := c.log
 	l.mu.RLock()
-	limit := l.at.position
+	end := l.at.position
+	limit := end
 	for i := range l.index.parts {
 		b := &l.index.parts[i]
 		if !b.clean() {
@@ -153,9 +154,12 @@ func (c *checkpointer) oldestKept(ctx context.Context, cut func(component, machi
 	}
 	l.mu.RUnlock()
 	r := retaining{checkpointer: c, cut: cut, outlived: map[int]map[string]bool{}}
-	for f, err := range l.frames(ctx, scan{to: limit}) {
+	for f, err := range l.frames(ctx, scan{to: end}) {
 		if err != nil {
 			return 0, err
+		}
+		if f.position >= limit {
+			break // the limit itself may be a frame of another log
 		}
 		for i := range f.entries {
 			if keep, err := r.keeps(ctx, f.entries[i].rec); err != nil || keep {
