@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/nats-io/nats.go"
 )
 
 // A lastVersions source has instances as their last records left them.
@@ -226,7 +227,7 @@ func TestDamageNeverGivesWrongAnswers(t *testing.T) {
 		want := filled(t, origin, 40, checkpoint)
 		var wg sync.WaitGroup
 		var mu sync.Mutex
-		refused, ranges, healed := 0, 0, 0
+		refused, ranges, named, healed := 0, 0, 0, 0
 		next := make(chan int)
 		for range 8 {
 			wg.Go(func() {
@@ -249,6 +250,14 @@ func TestDamageNeverGivesWrongAnswers(t *testing.T) {
 						if ok && e.Last > 0 {
 							ranges++
 						}
+						if ok && len(e.Instances) > 0 {
+							named++
+							for _, id := range e.Instances {
+								if want[id] == 0 {
+									t.Errorf("%s: %v names %q, which never was", x.what, x.err, id)
+								}
+							}
+						}
 					}
 					mu.Unlock()
 				}
@@ -259,9 +268,9 @@ func TestDamageNeverGivesWrongAnswers(t *testing.T) {
 		}
 		close(next)
 		wg.Wait()
-		t.Logf("checkpoints %v: %d refused, %d of them with the range that is missing; %d healed", checkpoint, refused, ranges, healed)
-		if refused == 0 || healed == 0 || ranges == 0 {
-			t.Errorf("%d refused, %d with a range, %d healed: the test tries too little", refused, ranges, healed)
+		t.Logf("checkpoints %v: %d refused, %d of them with the range that is missing, %d with instances; %d healed", checkpoint, refused, ranges, named, healed)
+		if refused == 0 || healed == 0 || ranges == 0 || named == 0 {
+			t.Errorf("%d refused, %d with a range, %d with instances, %d healed: the test tries too little", refused, ranges, named, healed)
 		}
 	}
 }
@@ -325,14 +334,18 @@ func TestHoleIsNoticed(t *testing.T) {
 			last = err
 		}
 		e, ok := errors.AsType[*DamageError](last)
-		if !ok || e.First != hole || e.Last != hole || e.Records != 1 {
-			t.Errorf("restore over a hole at %d: %v", hole, last)
+		if !ok || e.First != hole || e.Last != hole || e.Records != 1 || !slices.Equal(e.Instances, []string{"a"}) {
+			t.Errorf("restore over a hole at %d: %v, want that it names it and the instance", hole, last)
+		}
+		v, err := Verify(t.Context(), s)
+		if err != nil || len(v.Problems) == 0 || !strings.Contains(v.Problems[0].Error(), `"a"`) {
+			t.Errorf("verify over a hole: %v, %v, want that it names the instance", v.Problems, err)
 		}
 		last = nil
 		for _, err := range l.History(t.Context(), "a", 0) {
 			last = err
 		}
-		if _, ok := errors.AsType[*DamageError](last); !ok {
+		if e, ok := errors.AsType[*DamageError](last); !ok || !slices.Equal(e.Instances, []string{"a"}) {
 			t.Errorf("history over a hole: %v", last)
 		}
 	}
@@ -374,8 +387,75 @@ func TestLostCheckpointIsMissed(t *testing.T) {
 	if err := l.link.log.Purge(t.Context(), withSequence(4)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := read(); err == nil || !strings.Contains(err.Error(), "checkpoints of 1 of 1024") {
-		t.Errorf("with the beginning of the log gone: %v, want it refused", err)
+	if _, err := read(); err == nil || !strings.Contains(err.Error(), "checkpoints of 1 of 1024") || !strings.Contains(err.Error(), `["a"]`) {
+		t.Errorf("with the beginning of the log gone: %v, want it refused, and the instance named", err)
+	}
+}
+
+// Which instances a damage hits is said in every case where what is left tells it:
+// those behind a hole that miss a record, those of a checkpoint that is later than the
+// log, those in the log of a checkpoint that cannot be read, and no others.
+func TestDamageNamesInstances(t *testing.T) {
+	t.Parallel()
+	const hit, other = "hit", "other"
+	for title, c := range map[string]struct {
+		checkpoint bool
+		damage     func(t *testing.T, l *log, positions []uint64) error
+	}{
+		"a hole":                      {false, func(t *testing.T, l *log, at []uint64) error { return l.link.log.SecureDeleteMsg(t.Context(), at[2]) }},
+		"a hole that is checkpointed": {true, func(t *testing.T, l *log, at []uint64) error { return l.link.log.SecureDeleteMsg(t.Context(), at[2]) }},
+		"a checkpoint that cannot be read": {true, func(t *testing.T, l *log, _ []uint64) error {
+			m := &nats.Msg{Subject: l.partSubject(bucketOf(hit), 0, 0), Data: []byte("no"), Header: nats.Header{}}
+			m.Header.Set(headerBlob, "1 3 0 0 1 7")
+			_, err := l.link.put(t.Context(), m, anyLast)
+			return err
+		}},
+		"the end is missing": {true, func(t *testing.T, l *log, at []uint64) error {
+			for _, p := range at[2:] {
+				if err := l.link.log.SecureDeleteMsg(t.Context(), p); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+	} {
+		t.Run(title, func(t *testing.T) {
+			t.Parallel()
+			s, l := testLog(t, t.TempDir(), Options{CheckpointEvery: time.Hour})
+			source := lastVersions{}
+			l.Checkpoint(source)
+			var at []uint64
+			for _, r := range []*fsm.Record{step(other, 1), step(hit, 1), step(hit, 2), step(hit, 3)} {
+				source[r.Instance] = r
+				add(t, l, r)
+				at = append(at, l.at.position)
+			}
+			if c.checkpoint {
+				if err := l.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if title != "the end is missing" {
+				add(t, l, step(other, 2))
+				add(t, l, step(hit, 4))
+			}
+			if err := c.damage(t, l, at); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := restoreAll(t, s)
+			if title == "a hole that is checkpointed" {
+				// The start does not need what is missing; the history does.
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range l.History(t.Context(), hit, 0) {
+					err = e
+				}
+			}
+			if e, ok := errors.AsType[*DamageError](err); !ok || !slices.Equal(e.Instances, []string{hit}) {
+				t.Errorf("%v, want that it names %q alone", err, hit)
+			}
+		})
 	}
 }
 

@@ -75,8 +75,9 @@ type DamageError struct {
 	FirstFrame, LastFrame uint64
 	// Records is how many records are missing, 0 if that is not known.
 	Records uint64
-	// Instances are some of those concerned, where that is known.
+	// Instances are up to ten of those concerned, where that is known.
 	Instances []string
+	buckets   []int // only instances of these are concerned; nil: of any
 	// Problem says it in words.
 	Problem string
 	Err     error

@@ -177,7 +177,11 @@ func (w *walk) get(ctx context.Context, position uint64) (*frame, error) {
 	}
 	defer func() { <-l.store.cold }()
 	l.store.trim.note()
-	return l.frameAt(ctx, position, func(f *frame) error { return f.find(newDecoder(), w.instance) })
+	f, err := l.frameAt(ctx, position, func(f *frame) error { return f.find(newDecoder(), w.instance) })
+	if damage := (*DamageError)(nil); errors.As(err, &damage) && len(damage.Instances) == 0 {
+		damage.Instances = []string{w.instance}
+	}
+	return f, err
 }
 
 // frameWhole reads the frame at a position with all of its records.

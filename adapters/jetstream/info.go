@@ -168,7 +168,7 @@ func (v *Verification) log(ctx context.Context, s *Store, name string) error {
 		again = false
 		for f, err := range l.frames(ctx, scan{after: after, known: known, to: last.position}) {
 			if errors.As(err, &damage) {
-				v.found(err)
+				v.found(l.hit(ctx, err, last))
 				// Go on behind it, wherever that is.
 				if damage.Last > after.position && damage.Last < last.position {
 					after, known, again = mark{position: damage.Last}, false, true

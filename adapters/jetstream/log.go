@@ -68,7 +68,7 @@ func openLog(ctx context.Context, s *Store, name string) (*log, error) {
 		return nil, err
 	}
 	if last.position < acked.position || last.number < acked.frame {
-		return nil, l.tailMissing(last.mark(), acked)
+		return nil, l.hit(ctx, l.tailMissing(last.mark(), acked), last)
 	}
 	l.opened = last.claim
 	if l.id, err = l.identity(ctx, last); err != nil {

@@ -68,7 +68,7 @@ func (r *restoring) first() {
 	l := r.log
 	ok, err := r.covered()
 	if err != nil {
-		r.fail(err)
+		r.fail(l.hit(r.ctx, err, r.last))
 		return
 	}
 	if !ok || !r.giveOpen() {
@@ -82,7 +82,7 @@ func (r *restoring) first() {
 		err = r.checkAhead()
 	}
 	if err != nil {
-		r.fail(r.explained(err))
+		r.fail(l.hit(r.ctx, r.explained(err), r.last))
 		return
 	}
 	if !ok {
@@ -107,7 +107,7 @@ func (r *restoring) readOn() {
 	}
 	ok, err := r.records(scan{after: l.at, known: true, to: r.last.position, want: r.wanted, replay: true}, locked)
 	if err != nil {
-		r.fail(r.purged(err))
+		r.fail(l.hit(r.ctx, r.purged(err), r.last))
 		return
 	}
 	if !ok || r.last.position == 0 {
@@ -139,6 +139,9 @@ func (r *restoring) explained(err error) error {
 	damage := (*DamageError)(nil)
 	if errors.As(err, &damage) && len(r.lost) > 0 {
 		damage.Problem += fmt.Sprintf("; they are needed since the checkpoints of %d of %d buckets are missing or old (%d first)", len(r.lost), buckets, r.lost[0])
+		if damage.First == r.lowest().position+1 {
+			damage.buckets = r.lost
+		}
 	}
 	return err
 }
@@ -246,7 +249,10 @@ func (l *log) blobs(ctx context.Context, wg *sync.WaitGroup) <-chan unpacked {
 			if err == nil {
 				p, err = l.parsePart(m)
 			}
-			if errors.Is(err, errStuck) {
+			switch {
+			case errors.Is(err, errSum):
+				err = l.unreadable(p.bucket, err)
+			case errors.Is(err, errStuck), errors.Is(err, errForm):
 				err = &DamageError{Name: l.name, Problem: "a checkpoint cannot be read", Err: err}
 			}
 			if err != nil {
@@ -278,10 +284,14 @@ func (l *log) blobs(ctx context.Context, wg *sync.WaitGroup) <-chan unpacked {
 	return out
 }
 
+func (l *log) unreadable(bucket int, err error) error {
+	return &DamageError{Name: l.name, Problem: fmt.Sprintf("the checkpoint of bucket %d cannot be read", bucket), buckets: []int{bucket}, Err: err}
+}
+
 func (l *log) unpack(ctx context.Context, d *decoder, p part) (u unpacked) {
 	defer func() {
 		if u.err != nil && ctx.Err() == nil {
-			u.err = &DamageError{Name: l.name, Problem: fmt.Sprintf("the checkpoint of bucket %d cannot be read", p.bucket), Err: u.err}
+			u.err = l.unreadable(p.bucket, u.err)
 		}
 	}()
 	if p.of > 1 {

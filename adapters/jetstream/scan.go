@@ -69,7 +69,7 @@ func (l *link) messages(ctx context.Context, stream, filter string, from, to uin
 // A scan is one reading of a log's frames in their order.
 type scan struct {
 	// after is where it begins; the frame that follows must be the next one.
-	// Without known, it may be any: the log's first.
+	// Without known, it may be any: the log's first, or the first behind a hole.
 	after mark
 	known bool
 	// to is the position of the last frame that must be there.
@@ -189,7 +189,7 @@ func (l *log) follows(s scan, last mark, f *frame) error {
 			Name: l.name, First: f.position, Last: f.position, FirstFrame: last.frame + 1, LastFrame: max(f.number, last.frame+1),
 			Problem: "a frame cannot be read", Err: f.err,
 		}
-	case last == (mark{}) && !s.known:
+	case last.frame == 0 && !s.known:
 	case f.number == last.frame+1:
 	case f.number <= last.frame:
 		return &DamageError{Name: l.name, First: f.position, Last: f.position, FirstFrame: f.number, LastFrame: last.frame, Problem: "a frame is there twice"}
