@@ -12,10 +12,11 @@ import (
 )
 
 // A keeping is the value of a flag that says how long something is kept: a time for
-// all machines, and others for some. It may be given several times.
+// all machines, and others for some. It may be given several times, but once for each.
 type keeping struct {
-	all time.Duration
-	of  map[string]time.Duration // by machine, or component/machine
+	all   time.Duration
+	given bool                     // all is no default
+	of    map[string]time.Duration // by machine, or component/machine
 }
 
 // String returns the time for all machines: it is the default that the help shows.
@@ -40,12 +41,17 @@ func (k *keeping) Set(s string) error {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("%q is no time such as 24h, 30m or 0", text)
 	case d < 0:
 		return fmt.Errorf("%q is less than 0", text)
+	case machine == "" && k.given:
+		return fmt.Errorf("a time for all machines is given twice, %v and %v; for one machine it is MACHINE=TIME", k.all, d)
 	case machine == "":
-		k.all = d
+		k.all, k.given = d, true
 		return nil
+	}
+	if before, twice := k.of[machine]; twice {
+		return fmt.Errorf("the machine %q is given twice, with %v and %v", machine, before, d)
 	}
 	if k.of == nil {
 		k.of = map[string]time.Duration{}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,5 +63,51 @@ func TestRetentionOfMachines(t *testing.T) {
 				t.Errorf("%q: %+v for the machines of %s, want %+v", c.flags, got, comp.Name, want)
 			}
 		}
+	}
+}
+
+// What is wrong with a time is said with the flag, what was given and what would do.
+func TestBadTimesToKeep(t *testing.T) {
+	t.Parallel()
+	shop := &fsm.Component{Name: "Shop", StateMachines: []fsm.Machine{{Name: "Order"}, {Name: "Cart"}}}
+	for _, c := range []struct {
+		flags []string
+		want  []string // all of them are in the error
+	}{
+		{[]string{"--keep-ended=-1h"}, []string{"--keep-ended", "-1h", "less than 0"}},
+		{[]string{"--keep-ended=Order=-1h"}, []string{"--keep-ended", "-1h", "less than 0"}},
+		{[]string{"--keep-records=Order"}, []string{"--keep-records", "Order", "24h"}},
+		{[]string{"--keep-records=Order=5"}, []string{"--keep-records", "5", "24h"}},
+		{[]string{"--keep-records=Order="}, []string{"--keep-records", "24h"}},
+		{[]string{"--keep-ended==1h"}, []string{"--keep-ended", "names no machine"}},
+		{[]string{"--keep-ended=Order=1h", "--keep-ended=Order=2h"}, []string{"--keep-ended", "Order", "twice", "1h", "2h"}},
+		{[]string{"--keep-ended=1h", "--keep-ended=2h"}, []string{"--keep-ended", "twice", "1h", "2h"}},
+		{[]string{"--keep-ended=Ordre=1h"}, []string{"--keep-ended", "Ordre", "did you mean", "Order"}},
+		{[]string{"--keep-records=Far/Order=1h"}, []string{"--keep-records", "Far/Order", "not served"}},
+		{[]string{"--keep-records=Zebra=1h"}, []string{"--keep-records", "Zebra", "not served", "Order, Cart"}},
+	} {
+		var s storage
+		cmd := &cobra.Command{}
+		s.flags(cmd)
+		err := cmd.ParseFlags(c.flags)
+		if err == nil {
+			err = s.checkMachines(shop)
+		}
+		if err == nil {
+			t.Errorf("%q is taken", c.flags)
+			continue
+		}
+		for _, part := range c.want {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%q: %v, want it to say %q", c.flags, err, part)
+			}
+		}
+	}
+	// One machine by its name, and by its component's, too, is no contradiction.
+	var s storage
+	cmd := &cobra.Command{}
+	s.flags(cmd)
+	if err := cmd.ParseFlags([]string{"--keep-ended=Order=1h", "--keep-ended=Shop/Order=2h", "--keep-records=Order=1h"}); err != nil {
+		t.Error(err)
 	}
 }
