@@ -3,6 +3,8 @@ package jetstream
 import (
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,7 +50,7 @@ func TestCheckpointsOfSeveralParts(t *testing.T) {
 	t.Parallel()
 	const n = 3000
 	s, l := checkpointed(t, t.TempDir(), n)
-	second := "" // the subject of a second part
+	second, bucket := "", 0 // the subject of a second part, and whose
 	for m, err := range l.link.messages(t.Context(), snapStream, subject(snapSubjects, "x")+".>", 1, anyLast) {
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +60,7 @@ func TestCheckpointsOfSeveralParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p.n == 1 {
-			second = m.subject
+			second, bucket = m.subject, p.bucket
 		}
 	}
 	if second == "" {
@@ -66,6 +68,27 @@ func TestCheckpointsOfSeveralParts(t *testing.T) {
 	}
 	if _, got, err := restoreAll(t, s); err != nil || got != n {
 		t.Errorf("%d instances came back, %v, want %d", got, err, n)
+	}
+	// Of one whose writing was cut short before its first part nothing counts: the one
+	// before is whole.
+	before, err := l.load(t.Context(), newDecoder(), bucket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unfinished := *before.blob
+	unfinished.live = slices.Clone(unfinished.live)
+	slices.Reverse(unfinished.live)
+	moved := before
+	moved.position++
+	if err := l.save(t.Context(), &unfinished, moved); !errors.Is(err, errMoved) {
+		t.Fatalf("a first part that does not follow: %v, want %v", err, errMoved)
+	}
+	after, err := l.load(t.Context(), newDecoder(), bucket)
+	if err != nil || after.position != before.position || !reflect.DeepEqual(after.live, before.live) {
+		t.Errorf("after an unfinished checkpoint: %v, or other instances than before it", err)
+	}
+	if _, got, err := restoreAll(t, s); err != nil || got != n {
+		t.Errorf("%d instances came back after an unfinished checkpoint, %v, want %d", got, err, n)
 	}
 	// Where a part is missing the checkpoint is not taken for whole.
 	if err := l.link.snap.Purge(t.Context(), withSubject(second)); err != nil {
