@@ -106,8 +106,8 @@ func exactly(t *testing.T, v *View, rt *fsm.Runtime, runtimeID string) {
 	}
 	v.Read(func(d *Directory) {
 		info, _ := d.Runtime(runtimeID, time.Now())
-		if info.Rows-info.Ended != n {
-			t.Errorf("the view has %d instances of %s, the runtime %d", info.Rows-info.Ended, rt.Name(), n)
+		if info.InMotion() != n {
+			t.Errorf("the view has %d instances of %s, the runtime %d", info.InMotion(), rt.Name(), n)
 		}
 	})
 }

@@ -137,13 +137,16 @@ type RuntimeInfo struct {
 	// Floor and Known are what is accounted for, and the highest number heard
 	// of.
 	Floor, Known int64
-	// Rows are all rows held, Ended those of them that are ended, and Quarantined
-	// those of the ended that are set aside: they may go on after a restart, and
-	// stay here until the runtime tells something else of them.
+	// Rows are all rows held, Ended those of them that have ended, and Quarantined
+	// those that are set aside: they may go on after a restart, and stay here
+	// until the runtime tells something else of them.
 	Rows, Ended, Quarantined int
 	// Bytes estimates the memory of the rows.
 	Bytes int64
 }
+
+// InMotion is how many instances have neither ended nor are quarantined.
+func (i RuntimeInfo) InMotion() int { return i.Rows - i.Ended - i.Quarantined }
 
 // Runtimes returns all runtimes, in the order in which they were first heard.
 func (d *Directory) Runtimes(now time.Time) []RuntimeInfo {

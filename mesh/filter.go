@@ -11,7 +11,8 @@ import (
 type Filter struct {
 	RuntimeID, Name           string // of the runtime
 	Component, Machine, State string
-	// Live leaves out what has ended, Ended what has not.
+	// Live leaves out what has ended, Ended what has not. What is quarantined is
+	// neither: both leave it out.
 	Live, Ended bool
 	// Prefix is what the id or the key begins with.
 	Prefix string
@@ -39,7 +40,7 @@ func (f *Filter) wants(e *entry, props []property) bool {
 	if f.Machine != "" && f.Machine != e.machine.name || f.State != "" && f.State != e.machine.states[e.state].name {
 		return false
 	}
-	if f.Live && !e.live() || f.Ended && e.live() {
+	if f.Live && !e.live() || f.Ended && !e.over() {
 		return false
 	}
 	if f.Prefix != "" && !strings.HasPrefix(e.id, f.Prefix) && !strings.HasPrefix(e.key, f.Prefix) {

@@ -111,7 +111,7 @@ func (w *rowGatherer) take(in Rower) (full bool, err error) {
 
 func (w *rowGatherer) wants(r *Row) bool {
 	f, live := &w.q.Filter, r.Status == "" || r.Status == Active
-	if f.Machine != "" && f.Machine != r.Machine || f.State != "" && f.State != r.State || f.Live && !live || f.Ended && live ||
+	if f.Machine != "" && f.Machine != r.Machine || f.State != "" && f.State != r.State || f.Live && !live || f.Ended && (live || r.Status == Quarantined) ||
 		f.Prefix != "" && !strings.HasPrefix(r.ID, f.Prefix) && !strings.HasPrefix(r.Key, f.Prefix) {
 		return false
 	}

@@ -14,12 +14,19 @@ type Count struct {
 	Stale int
 	// Ended are those that ended not long ago.
 	Ended int
+	// Quarantined are those that nothing moves: they have not ended, and may go
+	// on after a restart of their runtime.
+	Quarantined int
 }
+
+// All is the sum.
+func (c Count) All() int { return c.Active + c.Stale + c.Ended + c.Quarantined }
 
 func (c *Count) add(o Count) {
 	c.Active += o.Active
 	c.Stale += o.Stale
 	c.Ended += o.Ended
+	c.Quarantined += o.Quarantined
 }
 
 // A ComponentInfo is what all runtimes of a component have together. It is
@@ -104,11 +111,13 @@ func (c *componentSum) add(m *member) {
 }
 
 func (p *population) count(s RuntimeStatus) Count {
-	live := len(p.entries) - p.ended
-	if s == Live {
-		return Count{Active: live, Ended: p.ended}
+	c := Count{Ended: p.ended, Quarantined: p.held}
+	if live := len(p.entries) - p.ended - p.held; s == Live {
+		c.Active = live
+	} else {
+		c.Stale = live
 	}
-	return Count{Stale: live, Ended: p.ended}
+	return c
 }
 
 func (c *componentSum) info(name string) ComponentInfo {

@@ -251,8 +251,10 @@ func (d *Directory) Count(f Filter) Count {
 			for _, e := range p.entries {
 				switch {
 				case !f.wants(e, l.props):
-				case !e.live():
+				case e.over():
 					c.Ended++
+				case !e.live():
+					c.Quarantined++
 				case m.status == Live:
 					c.Active++
 				default:

@@ -28,7 +28,7 @@ func crowd(n int) *script {
 		r := rng.IntN(3)
 		s.id = runtimes[r]
 		seqs[r]++
-		k := []Kind{KindCreated, KindStateChange, KindStateChange, KindCompleted}[rng.IntN(4)]
+		k := []Kind{KindCreated, KindStateChange, KindStateChange, KindCompleted, KindQuarantined}[rng.IntN(5)]
 		i := rng.IntN(n / 3)
 		s.tell(&Notices{RuntimeID: s.id.RuntimeID, Notices: []Notice{{
 			Kind: k, Instance: fmt.Sprintf("id-%d", i), Machine: []string{"M", "O"}[i%2], State: fmt.Sprint("S", rng.IntN(4)), Seq: seqs[r],
@@ -70,7 +70,7 @@ func TestListAgainstAll(t *testing.T) {
 				in := m.instance(e)
 				if f.Component != "" && in.Component != f.Component || f.Name != "" && in.Name != f.Name ||
 					f.RuntimeID != "" && in.RuntimeID != f.RuntimeID || f.Machine != "" && in.Machine != f.Machine ||
-					f.State != "" && in.State != f.State || f.Live && !in.Status.live() || f.Ended && in.Status.live() ||
+					f.State != "" && in.State != f.State || f.Live && !in.Status.live() || f.Ended && (in.Status.live() || in.Status == Quarantined) ||
 					!strings.HasPrefix(in.ID, f.Prefix) && !strings.HasPrefix(in.Key, f.Prefix) {
 					continue
 				}
@@ -89,9 +89,12 @@ func TestListAgainstAll(t *testing.T) {
 					continue
 				}
 				want = append(want, whose{m, e})
-				if e.live() {
+				switch {
+				case e.live():
 					count.Active++
-				} else {
+				case e.status == quarantined:
+					count.Quarantined++
+				default:
 					count.Ended++
 				}
 			}

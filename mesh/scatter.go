@@ -354,7 +354,7 @@ type gatherer struct {
 func (g *gatherer) take(in *fsm.Instance) (full bool, err error) {
 	f := &g.q.Filter
 	live := in.Status() == fsm.StatusActive
-	if f.Machine != "" && f.Machine != in.Machine() || f.State != "" && f.State != in.State() || f.Live && !live || f.Ended && live ||
+	if f.Machine != "" && f.Machine != in.Machine() || f.State != "" && f.State != in.State() || f.Live && !live || f.Ended && (live || in.Status() == fsm.StatusQuarantined) ||
 		f.Prefix != "" && !strings.HasPrefix(in.ID(), f.Prefix) && !strings.HasPrefix(in.Key(), f.Prefix) {
 		return false, nil
 	}

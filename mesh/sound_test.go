@@ -10,9 +10,9 @@ func unsound(d *Directory) string {
 		bytes += m.table.bytes + int64(len(m.definition))
 		in, ended, aside, weight := 0, 0, 0, int64(0)
 		for _, mc := range m.table.machines {
-			held, inAside := 0, 0
+			held := 0
 			for si, p := range mc.states {
-				over := 0
+				over, inAside := 0, 0
 				for i, e := range p.entries {
 					if m.table.byID[e.id] != e || int(e.stateAt) != i || int(e.state) != si || e.machine != mc {
 						return fmt.Sprintf("%s: the entry of %q is not where it says", m.RuntimeID, e.id)
@@ -20,7 +20,7 @@ func unsound(d *Directory) string {
 					if m.table.places[m.table.from(e.order)].e != e {
 						return fmt.Sprintf("%s: the entry of %q has no place", m.RuntimeID, e.id)
 					}
-					if !e.live() {
+					if e.over() {
 						over++
 					}
 					if e.status == quarantined {
@@ -31,17 +31,20 @@ func unsound(d *Directory) string {
 					}
 					weight += e.weight()
 				}
+				if p.held != inAside {
+					return fmt.Sprintf("%s: %d quarantined in %s, counted %d", m.RuntimeID, inAside, p.name, p.held)
+				}
 				if p.ended != over {
 					return fmt.Sprintf("%s: %d ended in %s, counted %d", m.RuntimeID, over, p.name, p.ended)
 				}
 				held += over
+				aside += inAside
 				in += len(p.entries)
 			}
-			if queued := held - inAside; mc.ended.held != queued {
-				return fmt.Sprintf("%s: %d of %s are over, counted %d", m.RuntimeID, queued, mc.name, mc.ended.held)
+			if mc.ended.held != held {
+				return fmt.Sprintf("%s: %d of %s are over, counted %d", m.RuntimeID, held, mc.name, mc.ended.held)
 			}
 			ended += held
-			aside += inAside
 		}
 		if in != len(m.table.byID) || ended != m.table.ended || weight != m.table.bytes || len(m.table.places)-m.table.holes != in {
 			return fmt.Sprintf("%s: %d rows, %d ended, %d bytes; counted %d, %d, %d, %d places", m.RuntimeID, in, ended, weight, len(m.table.byID), m.table.ended, m.table.bytes, len(m.table.places)-m.table.holes)

@@ -23,7 +23,7 @@ type table struct {
 	generation uint32
 	bytes      int64 // an estimate of the memory for rows
 	ended      int
-	held       int // of the ended ones, those that are quarantined
+	held       int // those that are quarantined
 }
 
 // A place keeps its order when its entry has gone, so that a cursor can still
@@ -94,6 +94,7 @@ type population struct {
 	name    string
 	entries []*entry // in no order
 	ended   int
+	held    int // that are quarantined
 }
 
 // keep takes in the text of a row. What it does not hold already it copies: the
@@ -183,11 +184,12 @@ func (t *table) unsettle(e *entry) {
 
 // count counts an entry that comes, or goes.
 func (t *table) count(p *population, e *entry, n int) {
-	if !e.live() {
+	switch {
+	case e.over():
 		p.ended += n
 		t.ended += n
-	}
-	if e.status == quarantined {
+	case !e.live():
+		p.held += n
 		t.held += n
 	}
 }

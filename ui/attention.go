@@ -51,7 +51,7 @@ func alertsOf(fl *fleet, attention []attentionView) (a alerts) {
 func (f *fleet) lostOnes() (out []attentionView) {
 	for i := range f.runtimes {
 		m := &f.runtimes[i]
-		left := m.Rows - m.Ended
+		left := m.InMotion()
 		a := attentionView{links: []linkView{
 			{"Runtimes", "runtimes"}, {"Its instances", href("instances", "component", m.Component, "runtime", m.Name)},
 		}}

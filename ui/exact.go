@@ -46,7 +46,7 @@ func (f *fleet) inexact(about func(*member) bool) []inexactView {
 	var out []inexactView
 	for i := range f.runtimes {
 		m := &f.runtimes[i]
-		if m.Exactness.Exact || about != nil && !about(m) || m.Status == mesh.Stopped && m.Rows == m.Ended {
+		if m.Exactness.Exact || about != nil && !about(m) || m.Status == mesh.Stopped && m.InMotion() == 0 {
 			continue
 		}
 		out = append(out, inexactView{

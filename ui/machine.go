@@ -127,6 +127,9 @@ func machineOf(f frame, fl *fleet, m *machine, selected string) machineView {
 		v.figures += " (" + number(m.count.Stale) + " stale)"
 	}
 	v.figures += ", " + number(m.count.Ended) + " ended of late"
+	if m.count.Quarantined > 0 {
+		v.figures += ", " + number(m.count.Quarantined) + " quarantined"
+	}
 	if c != nil {
 		v.version, v.differ = c.version, c.differ
 		v.figures += ", on " + hostsOf(c)
@@ -138,6 +141,9 @@ func machineOf(f frame, fl *fleet, m *machine, selected string) machineView {
 			s.note = "ended, of late"
 		} else if n := m.states[name].Stale; n > 0 {
 			s.note += ", " + number(n) + " stale"
+		}
+		if n := m.states[name].Quarantined; n > 0 {
+			s.note += ", " + number(n) + " quarantined"
 		}
 		if s.selected {
 			s.href = href("machine", "component", m.component, "machine", m.name)

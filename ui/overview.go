@@ -49,13 +49,14 @@ type componentView struct {
 }
 
 type machineRow struct {
-	name, href string
-	bar        barView
-	inMotion   int
-	stale      int
-	ended      int
-	inError    int
-	rate       string
+	name, href  string
+	bar         barView
+	inMotion    int
+	stale       int
+	ended       int
+	quarantined int
+	inError     int
+	rate        string
 }
 
 // A barView is the share of each state in motion, early to late in the flow.
@@ -171,7 +172,7 @@ func rateText(perSecond float64) string { return fmt.Sprintf("%.1f", perSecond) 
 func (m *machine) row(p past) machineRow {
 	row := machineRow{
 		name: m.name, href: href("machine", "component", m.component, "machine", m.name), inMotion: inMotion(m.count),
-		stale: m.count.Stale, ended: m.count.Ended, bar: barOf(m), rate: rateText(p.rates[[2]string{m.component, m.name}]),
+		stale: m.count.Stale, ended: m.count.Ended, quarantined: m.count.Quarantined, bar: barOf(m), rate: rateText(p.rates[[2]string{m.component, m.name}]),
 	}
 	for name, n := range m.states {
 		if kindOf(m.def, name) == "error" {

@@ -85,7 +85,7 @@ func runtimeOf(m *member, now time.Time) runtimeView {
 		componentHref: href("instances", "component", m.Component), instancesHref: href("instances", "component", m.Component, "runtime", m.Name),
 		since: m.Since, sinceFor: ago(now, m.Since), epoch: "none", exact: m.Exactness.Exact, exactSince: m.Exactness.Since,
 		exactFor: ago(now, m.Exactness.Since), heard: m.Heard, heardFor: heardText(now.Sub(m.Heard)),
-		followed: m.Followed, asOf: m.AsOf, inMotion: m.Rows - m.Ended, ended: m.Ended - m.Quarantined, quarantined: m.Quarantined, quarantinedHref: quarantinedOf(m), floor: m.Floor, known: m.Known,
+		followed: m.Followed, asOf: m.AsOf, inMotion: m.InMotion(), ended: m.Ended, quarantined: m.Quarantined, quarantinedHref: quarantinedOf(m), floor: m.Floor, known: m.Known,
 	}
 	if m.Host != "" {
 		v.host = m.Host

@@ -173,7 +173,7 @@ func (s *session) printRuntimes(infos []mesh.RuntimeInfo) error {
 		l := runtimeLine{Identity: i.Identity, Host: i.Host, Port: i.Port, Status: i.Status, Exact: i.Exactness.Exact, Reason: i.Exactness.Reason, Quarantined: i.Quarantined}
 		live := ""
 		if i.Status != mesh.Lost || i.Rows > 0 {
-			n := i.Rows - i.Ended
+			n := i.InMotion()
 			l.Live, live = &n, strconv.Itoa(n)
 		}
 		exact := "yes"

@@ -138,9 +138,11 @@ type count struct {
 	Active int `json:"active"`
 	Stale  int `json:"stale"`
 	Ended  int `json:"ended"`
+	// Quarantined are those that nothing moves, in none of the other three.
+	Quarantined int `json:"quarantined,omitempty"`
 }
 
-func countOf(c mesh.Count) count { return count{c.Active, c.Stale, c.Ended} }
+func countOf(c mesh.Count) count { return count{c.Active, c.Stale, c.Ended, c.Quarantined} }
 
 // describe gives a component as it was announced, with what is added to it.
 func (c *component) describe() map[string]any {
@@ -283,7 +285,7 @@ type runtimeRow struct {
 	Missing   uint64 `json:"missing,omitempty"`
 	Instances int    `json:"instances"`
 	Ended     int    `json:"ended"`
-	// Quarantined are those of Ended that are set aside.
+	// Quarantined are those that are set aside, in neither of the other two.
 	Quarantined int    `json:"quarantined,omitempty"`
 	Epoch       uint64 `json:"epoch,omitempty"`
 	// Store says in words where its instances are kept, and when on disk.
@@ -309,7 +311,7 @@ func (a *API) getRuntimes(w http.ResponseWriter, r *http.Request) error {
 		row := runtimeRow{
 			RuntimeID: i.RuntimeID, Component: i.Component, Host: i.Host, Port: i.Port, LastSeen: i.Heard.UnixMilli(),
 			Name: i.Name, Status: string(i.Status), Since: i.Since.UnixMilli(), Exact: i.Exactness.Exact,
-			Reason: string(i.Exactness.Reason), Missing: i.Exactness.Missing, Instances: i.Rows - i.Ended, Ended: i.Ended,
+			Reason: string(i.Exactness.Reason), Missing: i.Exactness.Missing, Instances: i.InMotion(), Ended: i.Ended,
 			Quarantined: i.Quarantined, Epoch: i.Epoch, Store: i.Store, Protocol: i.Protocol, Followed: i.Followed,
 		}
 		if i.Followed && !i.AsOf.IsZero() {

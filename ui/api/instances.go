@@ -121,8 +121,10 @@ func (s *selection) setStatus(status string) error {
 		s.filter.Live = true
 	case "ended":
 		s.filter.Ended = true
-	case "completed", "error", "quarantined", "gone":
+	case "completed", "error", "gone":
 		s.filter.Ended = true
+		s.status = mesh.Status(status)
+	case "quarantined": // which is neither alive nor ended
 		s.status = mesh.Status(status)
 	default:
 		return wrong(CodeBadParameter, "status is %q%s", status, suggest(status, statuses))
@@ -259,7 +261,7 @@ func (a *API) total(ctx context.Context, s *selection) (n int, err error) {
 		case s.filter.Ended:
 			return c.Ended, nil
 		}
-		return c.Active + c.Stale + c.Ended, nil
+		return c.All(), nil
 	}
 	for cursor := ""; ; {
 		var some []mesh.Instance

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/mesh"
@@ -100,6 +101,42 @@ func TestEndedInstanceIsShown(t *testing.T) {
 	for status, want := range map[string]int{"error": 1, "ended": 1, "completed": 0, "active": 0, "quarantined": 0, "gone": 0} {
 		if r := w.want(200, "GET /api/instances?status="+status, nil); len(r.body["instances"].([]any)) != want {
 			t.Errorf("status %s: %s", status, r.raw)
+		}
+	}
+}
+
+// A fixed view shows one directory.
+type fixedView struct {
+	mesh.View
+	d *mesh.Directory
+}
+
+func (v *fixedView) Read(f func(*mesh.Directory)) { f(v.d) }
+
+// TestQuarantinedIsNotEnded: one that is quarantined is neither alive nor ended,
+// in counts as in lists.
+func TestQuarantinedIsNotEnded(t *testing.T) {
+	d, now := mesh.NewDirectory(mesh.DirectoryConfig{}), time.Now()
+	d.Apply(&mesh.Announce{Identity: mesh.Identity{RuntimeID: "r", Component: "Orders", Name: "orders"}, Timestamp: now.UnixMilli()}, now)
+	for i, kind := range []mesh.Kind{mesh.KindCreated, mesh.KindCompleted, mesh.KindQuarantined, mesh.KindQuarantined} {
+		d.Apply(&mesh.Notices{RuntimeID: "r", Notices: []mesh.Notice{{
+			Kind: kind, Instance: fmt.Sprint("i", i), Machine: "Order", State: "Draft", Version: 1, Seq: uint64(i + 1), Timestamp: now.UnixMilli(),
+		}}}, now)
+	}
+	w := newWorld(t, func(c *Config) { c.View = &fixedView{d: d} })
+	for query, want := range map[string]int{"": 4, "&status=active": 1, "&status=ended": 1, "&status=quarantined": 2, "&status=completed": 1, "&status=gone": 0} {
+		r := w.want(200, "GET /api/instances?limit=10"+query, nil)
+		if n := len(r.body["instances"].([]any)); n != want || fmt.Sprint(r.body["total"]) != fmt.Sprint(want) {
+			t.Errorf("%q: want %v, got %s", query, want, r.raw)
+		}
+	}
+	r := w.want(200, "GET /api/runtimes", nil).body["runtimes"].([]any)[0].(map[string]any)
+	if got := fmt.Sprintf("%v %v %v", r["instances"], r["ended"], r["quarantined"]); got != "1 1 2" {
+		t.Errorf("the runtime is %v", r)
+	}
+	for _, c := range w.want(200, "GET /api/components", nil).body["components"].([]any) {
+		if n := c.(map[string]any)["instances"].(map[string]any); fmt.Sprint(n) != "map[active:1 ended:1 quarantined:2 stale:0]" {
+			t.Errorf("the component has %v", n)
 		}
 	}
 }

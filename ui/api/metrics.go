@@ -108,7 +108,7 @@ func description(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descInstances = description("instances", "Instances that the view knows, by component, machine, state and kind: active, stale, ended.", "component", "machine", "state", "kind")
+	descInstances = description("instances", "Instances that the view knows, by component, machine, state and kind: active, stale, ended, quarantined.", "component", "machine", "state", "kind")
 	descRuntimes  = description("mesh_runtimes", "Runtimes that the view knows, by component and status.", "component", "status")
 	descInexact   = description("mesh_runtimes_inexact", "Live runtimes of which the view is not exact, by component and reason.", "component", "reason")
 	descBehind    = description("mesh_notices_missing", "Notices that the view knows to be missing now.")
@@ -196,6 +196,7 @@ func (c *reading) Collect(ch chan<- prometheus.Metric) {
 				gauge(descInstances, float64(s.Count.Active), text(comp.Name), text(m.Name), text(s.Name), "active")
 				gauge(descInstances, float64(s.Count.Stale), text(comp.Name), text(m.Name), text(s.Name), "stale")
 				gauge(descInstances, float64(s.Count.Ended), text(comp.Name), text(m.Name), text(s.Name), "ended")
+				gauge(descInstances, float64(s.Count.Quarantined), text(comp.Name), text(m.Name), text(s.Name), "quarantined")
 			}
 		}
 	}
