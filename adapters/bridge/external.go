@@ -78,8 +78,9 @@ func (s *session) listenForBroadcasts(component string) {
 	s.mu.Lock()
 	there := s.components[name]
 	s.components[name] = true
+	later := s.subscribed // else it is among what is listened to first
 	s.mu.Unlock()
-	if !there {
+	if !there && later {
 		s.listenTo(Subscription{Channels: []string{name}}, s.receive)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -51,8 +52,10 @@ type session struct {
 	// outer are the runtimes of the mesh that are shown on the broker.
 	outer  map[string]*outer
 	shared map[string]bool // components whose creations are listened to
-	// components has the channels of components whose broadcasts are.
+	// components has the channels of components whose broadcasts are; subscribed says
+	// that those of later ones are to be added to what is listened to.
 	components map[string]bool
+	subscribed bool
 	// asked and answered join queries: at most one a second each way.
 	wantQuery, wantDiscover, wantAnswer, wantAnnounce bool
 	askedAt, answeredAt                               time.Time
@@ -159,6 +162,10 @@ func (s *session) subscribe(ctx context.Context) error {
 		without = append(without, CreateInstance) // component by component, later
 	}
 	channels := s.b.dialects.in(without...)
+	s.mu.Lock()
+	channels = append(channels, slices.Sorted(maps.Keys(s.components))...)
+	s.subscribed = true
+	s.mu.Unlock()
 	if len(channels) == 0 {
 		return nil
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,6 +58,7 @@ type Broker struct {
 	link  *link      // nil while there is none
 	ready chan struct{}
 	subs  []*subscription
+	kept  *subscription // the one of subs that consumes from Options.Queue
 
 	reconnects, returned, blocked, dead, redelivered, nacked atomic.Uint64
 }
@@ -72,6 +75,9 @@ type link struct {
 	consume *amqp.Channel
 	acks    *acks // of what is consumed
 	closed  chan struct{}
+	// declaring is held while something is declared: the library gives an answer of
+	// the server to whoever waits on the channel.
+	declaring sync.Mutex
 
 	mu      sync.Mutex // guards open
 	open    chan struct{}
@@ -79,9 +85,57 @@ type link struct {
 	drained sync.WaitGroup
 }
 
+// A subscription has a queue and its one consumer.
 type subscription struct {
-	bridge.Subscription
-	f func(*bridge.Message)
+	shared, queue string // queue is that of a name, "" without
+
+	mu     sync.RWMutex // guards all below
+	routes map[string]listener
+	other  func(*bridge.Message) // for what the queue is bound to and nobody listens for
+}
+
+// A listener takes what comes with a routing key.
+type listener struct {
+	channel string
+	f       func(*bridge.Message)
+}
+
+// listen adds channels, and returns what takes those out again that are new.
+func (s *subscription) listen(channels []string, f func(*bridge.Message)) (undo func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := maps.Clone(s.routes)
+	for _, c := range channels {
+		s.routes[RoutingKey(c)] = listener{c, f}
+	}
+	if s.other == nil {
+		s.other = f
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, c := range channels {
+			if _, there := before[RoutingKey(c)]; !there {
+				delete(s.routes, RoutingKey(c))
+			}
+		}
+	}
+}
+
+// listener returns who takes what comes with a routing key.
+func (s *subscription) listener(key string) listener {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if l, ok := s.routes[key]; ok {
+		return l
+	}
+	return listener{key, s.other}
+}
+
+func (s *subscription) keys() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(s.routes))
 }
 
 // Open connects to a server: amqp://[user:password@]host[:port][/vhost], or
@@ -288,11 +342,13 @@ func (b *Broker) reconnect() *link {
 		b.mu.Lock()
 		subs := append([]*subscription(nil), b.subs...)
 		b.mu.Unlock()
+		l.declaring.Lock()
 		for _, s := range subs {
 			if err = b.consume(l, s); err != nil {
 				break
 			}
 		}
+		l.declaring.Unlock()
 		if err == nil {
 			return l
 		}
@@ -444,34 +500,73 @@ func (b *Broker) confirmed(ctx context.Context, l *link, confirms []*amqp.Deferr
 	return n, err
 }
 
-// Subscribe implements bridge.Broker.
+// errMoved says that a connection was lost while something was subscribed to on it.
+var errMoved = errors.New("the connection was lost meanwhile")
+
+// Subscribe implements bridge.Broker. All that is kept in Options.Queue has one
+// consumer, which a later call gives more to listen for: of several, the server would
+// give each what is meant for another.
 func (b *Broker) Subscribe(ctx context.Context, s bridge.Subscription, f func(*bridge.Message)) error {
 	l, err := b.current(ctx)
 	if err != nil {
 		return err
 	}
-	sub := &subscription{s, f}
+	sub := &subscription{shared: s.Shared, routes: map[string]listener{}}
+	if s.Shared == "" && !s.Passing {
+		sub.queue = b.o.Queue
+	}
+	l.declaring.Lock()
+	defer l.declaring.Unlock()
+	b.mu.Lock()
+	kept := b.kept
+	b.mu.Unlock()
+	if sub.queue != "" && kept != nil {
+		undo := kept.listen(s.Channels, f)
+		if err := l.bind(kept.queue, s.Channels); err != nil {
+			undo()
+			return fmt.Errorf("rabbitmq: subscribe: %w", redact.Error(err, b.url))
+		}
+		return nil
+	}
+	sub.listen(s.Channels, f)
 	if err := b.consume(l, sub); err != nil {
 		return fmt.Errorf("rabbitmq: subscribe: %w", redact.Error(err, b.url))
 	}
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link != l { // the next one was made without it
+		return fmt.Errorf("rabbitmq: subscribe: %w", errMoved)
+	}
 	b.subs = append(b.subs, sub)
-	b.mu.Unlock()
+	if sub.queue != "" {
+		b.kept = sub
+	}
 	return nil
 }
 
-// consume declares the queue of a subscription and consumes from it.
+// bind has a queue get what is published on channels. The caller holds declaring.
+func (l *link) bind(queue string, channels []string) error {
+	for _, c := range channels {
+		if err := l.consume.QueueBind(queue, RoutingKey(c), Exchange, false, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consume declares the queue of a subscription and consumes from it. The caller holds
+// declaring.
 func (b *Broker) consume(l *link, s *subscription) error {
 	name, durable, autoDelete, exclusive := "fsmesh.bridge."+uuid.NewString(), false, true, true
 	args := amqp.Table{}
 	switch {
-	case s.Shared != "" && b.o.Queue != "":
-		name, durable, autoDelete, exclusive = "fsmesh."+s.Shared, true, false, false
-	case s.Shared != "":
-		name, durable, exclusive = "fsmesh."+s.Shared+".transient", true, false
-	case b.o.Queue != "" && !s.Passing:
-		name, durable, autoDelete, exclusive = b.o.Queue, true, false, false
-		args["x-single-active-consumer"] = true // else two would take turns, and order is lost
+	case s.shared != "" && b.o.Queue != "":
+		name, durable, autoDelete, exclusive = "fsmesh."+s.shared, true, false, false
+	case s.shared != "":
+		name, durable, exclusive = "fsmesh."+s.shared+".transient", true, false
+	case s.queue != "":
+		name, durable, autoDelete, exclusive = s.queue, true, false, false
+		args["x-single-active-consumer"] = true // else two bridges would take turns, and order is lost
 	}
 	if len(name) > 255 {
 		return fmt.Errorf("the queue name %.40q… is longer than 255 bytes", name)
@@ -479,13 +574,8 @@ func (b *Broker) consume(l *link, s *subscription) error {
 	if _, err := l.consume.QueueDeclare(name, durable, autoDelete, exclusive, false, args); err != nil {
 		return err
 	}
-	channels := map[string]string{}
-	for _, c := range s.Channels {
-		key := RoutingKey(c)
-		channels[key] = c
-		if err := l.consume.QueueBind(name, key, Exchange, false, nil); err != nil {
-			return err
-		}
+	if err := l.bind(name, s.keys()); err != nil {
+		return err
 	}
 	deliveries, err := l.consume.Consume(name, "", false, false, false, false, nil)
 	if err != nil {
@@ -499,12 +589,9 @@ func (b *Broker) consume(l *link, s *subscription) error {
 			if d.Redelivered {
 				b.redelivered.Add(1)
 			}
-			channel, ok := channels[d.RoutingKey]
-			if !ok {
-				channel = d.RoutingKey
-			}
-			s.f(&bridge.Message{
-				Frame: bridge.Frame{Channel: channel, Body: d.Body}, Redelivered: d.Redelivered,
+			to := s.listener(d.RoutingKey)
+			to.f(&bridge.Message{
+				Frame: bridge.Frame{Channel: to.channel, Body: d.Body}, Redelivered: d.Redelivered,
 				Done: func(err error) { b.done(l, &d, err) },
 			})
 		}
