@@ -18,6 +18,7 @@ const (
 	countDoubled     = "dropped_doubled"
 	countForgotten   = "forgotten_early"
 	countInvalid     = "dropped_invalid"
+	countBroken      = "dropped_definitions"
 	countUnknown     = "dropped_unknown_channel"
 	countStranger    = "dropped_unknown_runtime"
 	countOld         = "dropped_old"
@@ -61,6 +62,7 @@ var counted = []Counter{
 	{countDoubled, "messages whose id had come before"},
 	{countForgotten, "messages forgotten before 10 s were over, as more came than are remembered: they would not be known again"},
 	{countInvalid, "messages that could not be read or lacked a field"},
+	{countBroken, "definitions that are none: their runtime is shown without"},
 	{countUnknown, "messages on a channel that nobody knows"},
 	{countStranger, "messages of a runtime that has not announced itself"},
 	{countOld, "notices that newer news had overtaken"},

@@ -21,6 +21,10 @@ func (s *session) announced(b *Body, now time.Time) {
 		s.want(false, true) // it waited in a queue: who it was may be gone
 		return
 	}
+	if b.Definition == nil {
+		s.b.counts.add(countBroken, 1)
+		s.b.counts.drop("announce", "the definition of runtime "+b.RuntimeID+" is missing, or no JSON object")
+	}
 	over := route{b.Hops, b.Origin}
 	s.mu.Lock()
 	if best, ok := s.routes[b.RuntimeID]; !ok || now.Sub(best.at) > s.c.Silence || !best.better(over) {

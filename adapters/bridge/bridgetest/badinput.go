@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsmesh/fsmesh/adapters/bridge"
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
@@ -80,7 +81,7 @@ func (c Case) badInput(t *testing.T) {
 	if len(st.Drops) == 0 || st.Drops[len(st.Drops)-1].Reason == "" {
 		t.Errorf("no reason is said: %+v", st.Drops)
 	}
-	c.oddInput(t, p, r, v)
+	c.oddInput(t, p, br, r, v)
 	if g := p.broker.Guarantees(); g.DeadLetters {
 		eventually(t, func() string {
 			if got := br.Status().Counters["broker_dead_letters"]; got < uint64(n) {
@@ -92,7 +93,7 @@ func (c Case) badInput(t *testing.T) {
 }
 
 // oddInput sends what is not wrong by itself, but must do no harm.
-func (c Case) oddInput(t *testing.T, p *peer, r *theirs, v *mesh.View) {
+func (c Case) oddInput(t *testing.T, p *peer, br *bridge.Bridge, r *theirs, v *mesh.View) {
 	t.Helper()
 	for _, at := range []any{-1, 1.5, 1e30, "yesterday", 1795442573} {
 		b := r.body(nil)
@@ -103,6 +104,7 @@ func (c Case) oddInput(t *testing.T, p *peer, r *theirs, v *mesh.View) {
 	p.publish(t, "fsm:events:state_change", r.body(map[string]any{"runtimeId": "a stranger", "data": map[string]any{"instanceId": "x", "machineName": "m", "newState": "s"}}))
 	p.publish(t, "xcomponent:command_response", map[string]any{"correlationId": "long gone", "ok": true})
 	p.publish(t, "fsm:registry:announce", r.body(map[string]any{"component": "broken", "host": 7, "port": "x"}))
+	c.brokenDefinitions(t, p, br, v)
 	other := r.body(map[string]any{"componentName": "Billing", "component": map[string]any{"name": "Billing"}})
 	p.publish(t, "fsm:registry:announce", other) // two with one id
 	rows := []any{}
@@ -146,6 +148,48 @@ func (c Case) oddInput(t *testing.T, p *peer, r *theirs, v *mesh.View) {
 	eventually(t, func() string {
 		if in, _ := instance(v, "big"); in.State != "S-1" { // the one without a number: the order of arrival
 			return fmt.Sprintf("the state is %s, want S-1", in.State)
+		}
+		return ""
+	})
+}
+
+// brokenDefinitions has runtimes announce definitions that are none: they are listed
+// all the same, and it is counted and said of which the definition was dropped.
+func (c Case) brokenDefinitions(t *testing.T, p *peer, br *bridge.Bridge, v *mesh.View) {
+	t.Helper()
+	before := br.Status().Counters["dropped_definitions"]
+	var all []*theirs
+	dropped := map[string]bool{}
+	for _, definition := range []any{nil, "broken", 7, true, []any{map[string]any{}}, map[string]any{"stateMachines": 7}, map[string]any{"name": []any{}, "stateMachines": []any{7, nil, map[string]any{"name": 1}}}} {
+		r := newTheirs(p, "Broken")
+		p.publish(t, "fsm:registry:announce", r.body(map[string]any{"component": definition}))
+		all = append(all, r)
+		if _, object := definition.(map[string]any); !object { // what is in one is for whoever shows it
+			dropped[r.id] = true
+		}
+	}
+	eventually(t, func() string {
+		for _, r := range all {
+			there := false
+			v.Read(func(d *mesh.Directory) {
+				info, _ := d.Runtime(r.id, time.Now())
+				there = info.Status == mesh.Live && info.Component == "Broken"
+			})
+			if !there {
+				return "a runtime with a broken definition is not listed"
+			}
+		}
+		st := br.Status()
+		said := map[string]bool{}
+		for _, d := range st.Drops {
+			for id := range dropped {
+				if strings.Contains(d.Reason, "the definition of runtime "+id) {
+					said[id] = true
+				}
+			}
+		}
+		if n := st.Counters["dropped_definitions"] - before; n < uint64(len(dropped)) || len(said) != len(dropped) {
+			return fmt.Sprintf("%d dropped definitions are counted and %d said, want %d", n, len(said), len(dropped))
 		}
 		return ""
 	})
