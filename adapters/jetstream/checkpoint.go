@@ -67,6 +67,9 @@ func (c *checkpointer) acknowledge(ctx context.Context) {
 				case <-c.log.background.Done():
 					return
 				}
+				if c.log.store.options.Sync == SyncNone {
+					continue // it would sync the log each time
+				}
 				c.one.Lock()
 				c.mark(c.log.background)
 				c.one.Unlock()
@@ -100,7 +103,11 @@ func (c *checkpointer) mark(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.store.options.Timeout)
 	defer cancel()
-	if err := c.writeMark(ctx, at); err != nil && l.background.Err() == nil {
+	err := l.store.settle(logStream)
+	if err == nil {
+		err = c.writeMark(ctx, at)
+	}
+	if err != nil && l.background.Err() == nil {
 		l.store.options.Logger.Warn("the last acknowledged position could not be written down", "log", l.name, "err", err)
 	}
 }
@@ -382,6 +389,9 @@ func (c *checkpointer) merge(ctx context.Context, i int, t taken, drop func(s *f
 	}
 	out.applied = slices.DeleteFunc(append(before.applied, t.applied...), func(a fsm.AppliedEffect) bool { return !c.source.Remembers(a.Effect) })
 	out.chosen = slices.DeleteFunc(append(before.chosen, t.chosen...), func(a fsm.ChosenTargets) bool { return !c.source.Remembers(a.Effect) })
+	if err := l.store.settle(logStream); err != nil {
+		return nil, 0, err
+	}
 	return dropped, oldest, l.save(ctx, out, before)
 }
 
@@ -470,6 +480,9 @@ func (c *checkpointer) writeCover(ctx context.Context) error {
 	l.mu.Unlock()
 	if next.epoch == 0 {
 		return fenced
+	}
+	if err := l.store.settle(logStream); err != nil {
+		return err
 	}
 	for range 3 {
 		now, err := l.link.readCover(ctx, l.name)

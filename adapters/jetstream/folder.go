@@ -33,6 +33,7 @@ type folder struct {
 	lock    *flock.Flock
 	// temporary folders are removed at the end.
 	temporary bool
+	settled   settling
 
 	mu     sync.Mutex // guards server and closed
 	server *server.Server
@@ -52,6 +53,7 @@ const reserveFile = "reserve"
 // openFolder locks the folder and starts its server.
 func openFolder(ctx context.Context, dir string, o Options) (*folder, error) {
 	f := &folder{dir: dir, sync: o.Sync, reserve: o.Reserve, free: o.freeSpace, logger: o.Logger, gone: func() {}, stop: make(chan struct{})}
+	f.settled = settling{dir: dir, always: o.Sync == SyncAlways}
 	var err error
 	if f.lock, err = natsserver.Lock(dir); err != nil {
 		return nil, err

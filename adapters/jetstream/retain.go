@@ -48,6 +48,9 @@ func (l *log) Retain(ctx context.Context, cut func(component, machine string) fs
 	if err := l.stillOurs(ctx); err != nil {
 		return err
 	}
+	if err := l.store.settle(snapStream); err != nil {
+		return err
+	}
 	return l.link.purge(ctx)
 }
 
