@@ -139,6 +139,8 @@ func (l *dyingLog) Restore(ctx context.Context) iter.Seq2[fsm.Restored, error] {
 	return func(yield func(fsm.Restored, error) bool) {
 		for r, err := range l.Checkpointer.Restore(ctx) {
 			switch {
+			case l.s.off == "checkpoints" && r.Record != nil:
+				continue // as if the checkpoint that was under way had all
 			case l.s.off == "outbox" && r.Record != nil:
 				without := *r.Record
 				without.Effects = nil
@@ -284,8 +286,9 @@ func TestCrashPoints(t *testing.T) {
 	}
 }
 
-// TestCrashWithout shows what the outbox and the memory of ids are there for:
-// without them the crash that each is for breaks a promise.
+// TestCrashWithout shows what the outbox, the memory of ids and what is known of
+// unfinished checkpoints are there for: without them the crash that each is for breaks
+// a promise.
 // TestTakeoverWithoutFence does it for the fence.
 func TestCrashWithout(t *testing.T) {
 	// Not beside others: it takes both processors.
@@ -299,6 +302,12 @@ func TestCrashWithout(t *testing.T) {
 		t.Parallel()
 		if c, _ := crashAt(t, atNote, "ids", 3*time.Second); c.doubled == 0 {
 			t.Errorf("nothing is doubled without the memory of ids: %s", c)
+		}
+	})
+	t.Run("unfinished checkpoints", func(t *testing.T) {
+		t.Parallel()
+		if c, err := crashAt(t, inAScheduled, "checkpoints", 3*time.Second); c.bad() == 0 {
+			t.Errorf("nothing is missing with an unfinished checkpoint taken as whole: %s; %v", c, err)
 		}
 	})
 }

@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// powerCuts is at how many moments the power is lost, in the second half of the load.
+const powerCuts = 3
+
 // TestPowerLoss writes down what the program does to its files while clients
 // use it, and lays out what a loss of power would have left at several moments:
 // of each file what was last synced. What clients had been told by then must be
@@ -36,7 +39,7 @@ func TestPowerLoss(t *testing.T) {
 		t.Run("sync "+tt.sync, func(t *testing.T) {
 			t.Parallel()
 			lost, told := powerLoss(t, strace, tt.sync, tt.load, tt.within)
-			t.Logf("sync %s: of %d acknowledged events %d were lost in 5 cuts", tt.sync, told, lost)
+			t.Logf("sync %s: of %d acknowledged events %d were lost in %d cuts", tt.sync, told, lost, powerCuts)
 			switch {
 			case told < 20:
 				t.Errorf("only %d events had been acknowledged: too few to show anything", told)
@@ -70,9 +73,9 @@ func powerLoss(t *testing.T, strace, sync_ string, load, within time.Duration) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	for cut := 1; cut <= 5; cut++ {
+	for cut := 1; cut <= powerCuts; cut++ {
 		into := filepath.Join(dir, fmt.Sprint("cut", cut))
-		at, err := after(trace, lines*(cut+4)/9, data, into)
+		at, err := after(trace, lines*(cut+powerCuts-1)/(2*powerCuts-1), data, into)
 		if err != nil {
 			t.Fatalf("replay of the trace: %v", err)
 		}
