@@ -265,6 +265,10 @@ func (m *membership) watch(ctx context.Context) error {
 	}
 	select {
 	case rt := <-ended:
+		if rt.Err() == nil { // its start has failed, which says why
+			<-ctx.Done()
+			return nil
+		}
 		return fmt.Errorf("runtime %s has stopped by itself: %w", rt.Name(), rt.Err())
 	case <-ctx.Done():
 		return nil

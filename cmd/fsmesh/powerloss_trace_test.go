@@ -247,8 +247,9 @@ func (f *diskFile) resize(size int64) {
 }
 
 // after lays out in a folder what is left when the power fails after so many
-// lines of the trace, and returns the time of the failure.
-func after(trace string, lines int, of, into string) (time.Time, error) {
+// lines of the trace, and returns the time of the failure. Files with lucky in their
+// paths, unless it is empty, are there as they were written, synced or not.
+func after(trace string, lines int, of, into, lucky string) (time.Time, error) {
 	d := newDisk(of)
 	f, err := os.Open(trace)
 	if err != nil {
@@ -275,7 +276,11 @@ func after(trace string, lines int, of, into string) (time.Time, error) {
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return last, err
 		}
-		if err := os.WriteFile(to, f.durable, 0o600); err != nil {
+		left := f.durable
+		if lucky != "" && strings.Contains(path, lucky) {
+			left = f.now
+		}
+		if err := os.WriteFile(to, left, 0o600); err != nil {
 			return last, err
 		}
 	}
