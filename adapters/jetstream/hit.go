@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 )
 
 // maxNamed bounds the instances that a DamageError names.
@@ -30,19 +31,8 @@ func (l *log) hit(ctx context.Context, err error, last *frame) error {
 		return e.First == 0 || previous >= first && previous <= end
 	}
 	found := map[string]bool{}
-	d := newDecoder()
-	for i := range buckets {
-		b, err := l.load(ctx, d, i)
-		if err != nil || b.blob == nil {
-			continue
-		}
-		for _, list := range [][]savedInstance{b.live, b.ended} {
-			for k := range list {
-				if id := string(list[k].id); e.First > 0 && concerns(id, list[k].place.at()) {
-					found[id] = true
-				}
-			}
-		}
+	if e.First > 0 {
+		l.savedIn(ctx, concerns, found)
 	}
 	for after := end; after < last.position && len(found) < maxNamed; {
 		next := last.position
@@ -68,4 +58,25 @@ func (l *log) hit(ctx context.Context, err error, last *frame) error {
 	slices.Sort(e.Instances)
 	e.Instances = e.Instances[:min(len(e.Instances), maxNamed)]
 	return err
+}
+
+// savedIn adds the instances of all checkpoints that can be read whose last records
+// concern.
+func (l *log) savedIn(ctx context.Context, concerns func(instance string, last uint64) bool, found map[string]bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for u := range l.blobs(ctx, &wg) {
+		if u.err != nil {
+			continue
+		}
+		for _, list := range [][]savedInstance{u.blob.live, u.blob.ended} {
+			for i := range list {
+				if id := string(list[i].id); concerns(id, list[i].place.at()) {
+					found[id] = true
+				}
+			}
+		}
+	}
 }
