@@ -47,8 +47,9 @@ type Guest struct {
 	subs   []*nats.Subscription
 	once   sync.Once
 
-	mu       sync.Mutex // guards announce
+	mu       sync.Mutex // guards all below
 	announce Announce
+	ended    bool // nothing is announced and nothing begins any more
 
 	telling sync.Mutex // guards encoder, held while what it wrote is published
 	encoder encoder
@@ -81,7 +82,8 @@ func (b *Bus) Host(ctx context.Context, o GuestOptions) (*Guest, error) {
 	return g, nil
 }
 
-// Describe announces the guest anew, with another definition or address.
+// Describe announces the guest anew, with another definition or address. After Close
+// or Leave it does nothing.
 func (g *Guest) Describe(a Announce) {
 	g.mu.Lock()
 	a.Identity = g.o.Identity
@@ -127,6 +129,9 @@ func (g *Guest) Leave() { g.end(func() {}) }
 func (g *Guest) end(last func()) {
 	g.once.Do(func() {
 		g.cancel()
+		g.mu.Lock()
+		g.ended = true
+		g.mu.Unlock()
 		for _, s := range g.subs {
 			_ = s.Unsubscribe() // the connection may be gone
 		}
@@ -138,6 +143,21 @@ func (g *Guest) end(last func()) {
 // Wait waits, after Close or Leave, until no command and no query of the guest is
 // under way.
 func (g *Guest) Wait() { g.wg.Wait() }
+
+// begin does f beside the caller, or not at all once the guest has ended: what is
+// being handed over then would begin after Wait.
+func (g *Guest) begin(slots <-chan struct{}, f func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		<-slots
+		return
+	}
+	g.wg.Go(func() {
+		defer func() { <-slots }()
+		f()
+	})
+}
 
 func (g *Guest) subscribe(ctx context.Context) error {
 	slots, queries := make(chan struct{}, maxCommands), make(chan struct{}, maxGuestQueries)
@@ -199,10 +219,13 @@ func (g *Guest) sent(subject string, err error) {
 }
 
 func (g *Guest) say(reply string) {
-	g.mu.Lock()
-	body := g.announce
-	g.mu.Unlock()
 	seq := g.o.Source.Seq()
+	g.mu.Lock() // also while it is sent: none may come after the goodbye
+	defer g.mu.Unlock()
+	if g.ended {
+		return
+	}
+	body := g.announce
 	body.Seq, body.Timestamp = &seq, time.Now().UnixMilli()
 	if reply == "" {
 		reply = g.bus.subjects.announce()
@@ -277,10 +300,7 @@ func (g *Guest) command(ctx context.Context, slots chan struct{}, m *nats.Msg) {
 		answer(&Outcome{Code: fsm.CodeOverloaded, Message: "the runtime has too many commands under way; try again later"})
 		return
 	}
-	g.wg.Go(func() {
-		defer func() { <-slots }()
-		answer(g.o.Command(ctx, &c))
-	})
+	g.begin(slots, func() { answer(g.o.Command(ctx, &c)) })
 }
 
 // What a command asks for, in Command.Do.

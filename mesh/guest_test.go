@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -132,4 +135,51 @@ func TestGuest(t *testing.T) {
 	wait("not described anew", func(i RuntimeInfo) bool { return i.Host == "farther" })
 	g.Close()
 	wait("not stopped", func(i RuntimeInfo) bool { return i.Status == Stopped })
+}
+
+// TestGuestEnds ends guests of which somebody asks and which are described anew
+// meanwhile: nothing of them is told after the goodbye, and nothing begins that nobody
+// waits for.
+func TestGuestEnds(t *testing.T) {
+	t.Parallel()
+	bus, err := Connect(t.Context(), "memory:"+t.Name(), BusOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = bus.Close(context.Background()) })
+	var over, late atomic.Bool
+	g, err := bus.Host(t.Context(), GuestOptions{
+		Identity: Identity{RuntimeID: "g", Component: "C", Name: "g"}, Source: &list{},
+		Command: func(context.Context, *Command) *Outcome {
+			late.Store(late.Load() || over.Load())
+			return &Outcome{OK: true}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard, err := bus.nc.SubscribeSync(bus.subjects.announce())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Close()
+	g.Wait()
+	over.Store(true)
+	g.Describe(Announce{Host: "elsewhere"})
+	// The library may be about to hand over what came before the end.
+	body, err := json.Marshal(&Command{Do: DoGet, Instance: "i"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.command(t.Context(), make(chan struct{}, 1), &nats.Msg{Reply: "nobody", Data: body})
+	g.Wait()
+	if err := bus.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := heard.NextMsg(10 * time.Millisecond); err == nil {
+		t.Errorf("after the goodbye it is announced: %s", m.Data)
+	}
+	if late.Load() {
+		t.Error("a command begins after the end")
+	}
 }

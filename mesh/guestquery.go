@@ -26,8 +26,7 @@ func (g *Guest) query(ctx context.Context, slots chan struct{}, m *nats.Msg) {
 	default:
 		return // who asked names the guest as one that did not answer
 	}
-	g.wg.Go(func() {
-		defer func() { <-slots }()
+	g.begin(slots, func() {
 		if g.o.Refresh != nil && q.Cursor == "" && g.o.Refresh(ctx) != nil {
 			return
 		}
