@@ -53,6 +53,24 @@ func (t *tries) forget(id string) {
 	delete(t.n[1], id)
 }
 
+// makersMost is of how many creations at least it is known who has made the instance,
+// or may have: more than can be under way with a broker at a time.
+const makersMost = 10_000
+
+// makers says which runtime has made the instance of a creation, or may have, by id, in
+// two generations: if the broker delivers it again, that runtime knows it, and no other
+// does. It is not safe for use by several goroutines.
+type makers [2]map[string]string
+
+func (m *makers) note(id, runtime string) {
+	if m[0] == nil || len(m[0]) >= makersMost {
+		m[0], m[1] = map[string]string{}, m[0]
+	}
+	m[0][id] = runtime
+}
+
+func (m *makers) of(id string) string { return cmp.Or(m[0][id], m[1][id]) }
+
 // command has a command from the broker done by the runtime of the mesh that it
 // is for. One for a runtime that is on the broker itself is none of ours.
 func (s *session) command(k Kind, b *Body, m *Message) {
@@ -320,6 +338,11 @@ func componentOf(b *Body, raw []byte) string {
 // create makes an instance in one runtime of the mesh.
 func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
 	hosts, shared := s.hosts(b.Component), s.broker.Guarantees().Shared
+	if b.host == "" && m.Redelivered {
+		s.mu.Lock()
+		b.host = s.makers.of(b.ID)
+		s.mu.Unlock()
+	}
 	if b.host != "" {
 		hosts = slices.DeleteFunc(hosts, func(o outer) bool { return o.info.Name != b.host })
 		if len(hosts) == 0 {
@@ -372,8 +395,14 @@ func (s *session) createIn(to *mesh.RuntimeInfo, b *Body) (*mesh.Outcome, error)
 	out, err := s.b.client.Do(s.ctx, to.RuntimeID, &mesh.Command{
 		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: cmp.Or(b.EventID, b.ID), Key: b.Key, Traceparent: b.Traceparent,
 	})
+	unknown := false
 	if code := fsm.ErrorCode(err); passing(err) && code != fsm.CodeNotRunning && code != fsm.CodeOverloaded {
-		b.host = to.Name
+		b.host, unknown = to.Name, true
+	}
+	if (err == nil || unknown) && s.broker.Guarantees().Redelivered && !b.nameless {
+		s.mu.Lock()
+		s.makers.note(b.ID, to.Name)
+		s.mu.Unlock()
 	}
 	return out, err
 }

@@ -18,7 +18,8 @@ type redelivering struct{ taking }
 func (*redelivering) Guarantees() Guarantees { return Guarantees{Redelivered: true, Shared: true} }
 
 // TestCreationOfUnknownOutcome has a runtime make an instance and not say so, and
-// vanish for a while: no other is asked to make it, and the same once it is back.
+// vanish for a while, in which the creation is delivered again: no other is asked to
+// make it, and the same once it is back, also when it is delivered once more.
 func TestCreationOfUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	bus := memoryBus(t)
@@ -65,23 +66,43 @@ func TestCreationOfUnknownOutcome(t *testing.T) {
 		}
 		return ""
 	})
+	again := make(chan error, 1)
+	deliver := func() {
+		s.do(CreateInstance, &Body{Component: "C", ID: "c-1"}, &Message{Redelivered: true, Done: func(err error) { again <- err }})
+	}
+	deliver()
+	soon(t, func() string {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := s.attempts.of("c-1"); n < 4 && len(again) == 0 {
+			return fmt.Sprintf("it was tried %d times, want 4 while the runtime is away", n)
+		}
+		return ""
+	})
 	mu.Lock()
 	back := chosen
 	mu.Unlock()
 	s.mu.Lock()
 	s.outer["back"] = back
 	s.mu.Unlock()
-	select {
-	case err := <-done:
-		if err != nil {
-			t.Errorf("it is given back with %v; another bridge could make it once more", err)
+	ends := func(done chan error) {
+		t.Helper()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("it is given back with %v; another bridge could make it once more", err)
+			}
+		case <-time.After(60 * time.Second):
+			t.Fatal("it is not done once the runtime is back")
 		}
-	case <-time.After(60 * time.Second):
-		t.Fatal("it is not done once the runtime is back")
 	}
+	ends(done)
+	ends(again)
+	deliver() // as the ack may have been lost
+	ends(again)
 	mu.Lock()
 	defer mu.Unlock()
-	if got := asked[back.info.RuntimeID]; len(asked) != 1 || !slices.Equal(got, []string{"c-1", "c-1"}) {
-		t.Errorf("the runtimes were asked %v; want one of them, twice for the same", asked)
+	if got := asked[back.info.RuntimeID]; len(asked) != 1 || !slices.Equal(got, []string{"c-1", "c-1", "c-1", "c-1"}) {
+		t.Errorf("the runtimes were asked %v; want one of them, four times for the same", asked)
 	}
 }

@@ -72,6 +72,7 @@ type session struct {
 	effects     map[string]*sentEffect
 	effectOrder []string
 	attempts    tries
+	makers      makers
 }
 
 type heardRoute struct {
