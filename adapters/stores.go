@@ -108,12 +108,13 @@ func remoteStore(ctx context.Context, url string, o StoreOptions) (*Store, error
 			return nil, err
 		}
 	}
+	at := conns[0].ConnectedUrlRedacted() // of a closed one it is empty
 	s, err := jetstream.New(ctx, js[0], jetstream.Options{Reads: js[1], CheckpointEvery: o.CheckpointEvery, Look: o.Look, Logger: o.Logger})
 	if err != nil {
 		closeAll()
-		return nil, fmt.Errorf("store at %s: %w", conns[0].ConnectedUrlRedacted(), err)
+		return nil, fmt.Errorf("store at %s: %w", at, err)
 	}
-	return &Store{s, "jetstream at " + conns[0].ConnectedUrlRedacted(), "JetStream elsewhere: sync as its server has it", func() error {
+	return &Store{s, "jetstream at " + at, "JetStream elsewhere: sync as its server has it", func() error {
 		err := s.Close()
 		closeAll()
 		return err
