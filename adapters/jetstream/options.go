@@ -24,7 +24,8 @@ type Options struct {
 	// first. They default to 2 minutes and 3,000,000.
 	CheckpointEvery   time.Duration
 	CheckpointRecords int
-	// CheckpointRate bounds the checkpoints of buckets a second. Defaults to 50.
+	// CheckpointRate bounds the checkpoints of buckets a second. Defaults to 50, also
+	// where it is negative.
 	CheckpointRate int
 	// Look opens a store that is there, to look into it with Info and Verify: if
 	// there is none that is an ErrNoStore, and none is made. Of a folder it is a
@@ -95,7 +96,7 @@ func (o Options) withDefaults() Options {
 	o.Reserve = cmp.Or(o.Reserve, 64<<20)
 	o.CheckpointEvery = cmp.Or(o.CheckpointEvery, 2*time.Minute)
 	o.CheckpointRecords = cmp.Or(o.CheckpointRecords, 3_000_000)
-	o.CheckpointRate = cmp.Or(o.CheckpointRate, 50)
+	o.CheckpointRate = cmp.Or(max(o.CheckpointRate, 0), 50)
 	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
 	o.Replicas = cmp.Or(o.Replicas, 1)
 	if o.Logger == nil {

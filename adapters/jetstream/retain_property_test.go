@@ -25,11 +25,10 @@ type keptRecord struct {
 // A keeper is a model of a log with retention: what has to be there, and what may
 // be gone.
 type keeper struct {
-	now      int64 // Unix ms; it may go back
-	table    tables
-	lives    map[string][]keptRecord // all records of who is not gone
-	open     map[fsm.EffectID]bool
-	retained bool
+	now   int64 // Unix ms; it may go back
+	table tables
+	lives map[string][]keptRecord // all records of who is not gone
+	open  map[fsm.EffectID]bool
 }
 
 func (k *keeper) opens(id string) bool {
