@@ -34,17 +34,9 @@ func (s *settling) stream(name string) error {
 		return nil
 	}
 	begin := time.Now()
-	folders, err := filepath.Glob(filepath.Join(s.dir, "jetstream", "*", "streams", name, "msgs"))
-	if err != nil {
-		return err
-	}
-	if len(folders) == 0 {
-		return fmt.Errorf("put stream %s on the disk: it has no folder below %s", name, s.dir)
-	}
-	for _, folder := range folders {
-		if err := syncSince(folder, last.Add(-mtimeSlack)); err != nil {
-			return fmt.Errorf("put stream %s on the disk: %w", name, err)
-		}
+	folder := filepath.Join(s.dir, "jetstream", "$G", "streams", name, "msgs")
+	if err := syncSince(folder, last.Add(-mtimeSlack)); err != nil {
+		return fmt.Errorf("put stream %s on the disk: %w", name, err)
 	}
 	if s.done == nil {
 		s.done = map[string]time.Time{}
