@@ -33,8 +33,9 @@ type Server struct {
 	ready func(context.Context) error
 	// leaves is a shell command that ends what outlives the server.
 	leaves string
-	mu     sync.Mutex // guards cmd and release
+	mu     sync.Mutex // guards all below
 	cmd    *exec.Cmd
+	ended  chan struct{} // closed when cmd has
 	// release ends the guard.
 	release func()
 	log     bytes.Buffer
@@ -50,30 +51,62 @@ func (s *Server) Through(p *Proxy) string {
 	return u.String()
 }
 
-// Start starts the server and waits until it answers.
+// Start starts the server and waits until it answers. A server that ends while it
+// starts, or does not get there, is started again: that a broker comes up is not what
+// its test is about.
 func (s *Server) Start(t testing.TB) {
 	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	const tries = 3
+	for try := 1; ; try++ {
+		err := s.startOnce(t)
+		if err == nil {
+			return
+		}
+		path := s.cmd.Path
+		s.stop()
+		said := s.log.Bytes()
+		said = said[max(0, len(said)-4000):]
+		if try == tries {
+			t.Fatalf("%s: %v; it said:\n%s", path, err, said)
+		}
+		t.Logf("%s is started again: %v; it said:\n%s", path, err, said)
+	}
+}
+
+// startOnce returns why the server did not come up.
+func (s *Server) startOnce(t testing.TB) error {
+	t.Helper()
 	s.cmd = s.start()
+	s.log.Reset()
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	// A group of its own, so that all that it starts can be ended with it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	s.cmd.WaitDelay = 5 * time.Second // what it leaves behind may hold its output
 	if err := s.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", s.cmd.Path, err)
 	}
 	s.guard(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	s.ended = make(chan struct{})
+	go func(c *exec.Cmd, ended chan struct{}) {
+		_ = c.Wait() // it is killed, mostly
+		close(ended)
+	}(s.cmd, s.ended)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for {
 		err := s.ready(ctx)
 		if err == nil {
-			return
+			return nil
 		}
-		if ctx.Err() != nil {
-			t.Fatalf("%s does not answer: %v", s.cmd.Path, err)
+		select {
+		case <-s.ended:
+			return fmt.Errorf("it has ended by itself: %s", s.cmd.ProcessState)
+		case <-ctx.Done():
+			return fmt.Errorf("it does not answer: %w", err)
+		case <-time.After(50 * time.Millisecond): // until it listens
 		}
-		time.Sleep(50 * time.Millisecond) // until it listens
 	}
 }
 
@@ -102,15 +135,18 @@ func (s *Server) guard(t testing.TB) {
 func (s *Server) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cmd == nil {
-		return
+	if s.cmd != nil {
+		s.stop()
 	}
+}
+
+func (s *Server) stop() {
 	if s.release != nil {
 		s.release()
 		s.release = nil
 	}
 	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
-	_ = s.cmd.Wait() // it was killed
+	<-s.ended
 	s.cmd = nil
 }
 
