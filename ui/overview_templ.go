@@ -950,7 +950,7 @@ func overviewPage(v overviewView) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				if len(v.recent) == 0 {
-					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 88, "<li><span></span><div class=\"muted\">Nothing has happened since this page is watched. <a href=\"create\">Create an instance</a>.</div></li>")
+					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 88, "<li><div class=\"muted\">Nothing has happened since this page is watched. <a href=\"create\">Create an instance</a>.</div></li>")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -1308,7 +1308,7 @@ func attention(v overviewView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 118, "<div class=\"what\">Nothing</div><div class=\"why\">Runtimes that are lost, instances in error and bridges in need are listed here.</div></li>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 118, "<div class=\"what\">Nothing</div><div class=\"why\">Runtimes that are lost, instances in error or quarantined, and bridges in need are listed here.</div></li>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
