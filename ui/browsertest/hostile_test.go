@@ -29,23 +29,14 @@ const big = 400 << 10
 
 // TestHostile shows names, data and errors that nobody should show as they are.
 func TestHostile(t *testing.T) {
-	site, err := OpenSite(t.Context(), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := site.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{Site: site, t: t}
+	w := newSite(t, Options{})
 	c, err := Parse(hostile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fault := "<b>bold</b>\r\n\r\nevent: gone\r\ndata:\r\n\r\n" + strings.Repeat("x", 1<<20)
 	hooks := fsm.Hooks{Methods: map[string]fsm.Hook{"fail": func(*fsm.Call) error { return errors.New(fault) }}}
-	if w.rt, err = site.Host(t.Context(), "test<b>", hooks, c); err != nil {
+	if w.rt, err = w.Host(t.Context(), "test<b>", hooks, c); err != nil {
 		t.Fatal(err)
 	}
 	machine := c.StateMachines[0].Name

@@ -67,7 +67,9 @@ func (p *Page) reveal(what, selector, text string) {
 }
 
 func (p *Page) spot(what, selector, text string) (at spot) {
+	// What is not there yet, such as a stylesheet, still moves things.
 	p.eval(what, &at, `(s, text) => {
+		if (document.readyState !== "complete") return { found: false };
 		const e = (`+pick+`)(s, text);
 		if (!e) return { found: false };
 		const r = [...e.getClientRects()].find(r => r.width > 0 && r.height > 0);

@@ -63,7 +63,15 @@ type world struct {
 
 func newWorld(t *testing.T, definitions ...string) *world {
 	t.Helper()
-	site, err := OpenSite(t.Context(), Options{})
+	w := newSite(t, Options{})
+	w.host(definitions...)
+	return w
+}
+
+// newSite is a world without a runtime.
+func newSite(t *testing.T, o Options) *world {
+	t.Helper()
+	site, err := OpenSite(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +80,13 @@ func newWorld(t *testing.T, definitions ...string) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{Site: site, t: t}
+	return &world{Site: site, t: t}
+}
+
+// host runs the runtime, with orders if nothing else is said.
+func (w *world) host(definitions ...string) {
+	t := w.t
+	t.Helper()
 	if len(definitions) == 0 {
 		definitions = []string{orders}
 	}
@@ -84,10 +98,10 @@ func newWorld(t *testing.T, definitions ...string) *world {
 		}
 		components = append(components, c)
 	}
-	if w.rt, err = site.Host(t.Context(), "test", fsm.Hooks{}, components...); err != nil {
+	var err error
+	if w.rt, err = w.Host(t.Context(), "test", fsm.Hooks{}, components...); err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 // order creates an order in a state, and waits until the pages show it.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,9 @@ type Site struct {
 	// View is the mesh, as the pages show it unless the options say otherwise.
 	View *mesh.View
 
+	node     *mesh.Node
 	bus      *mesh.Bus
+	prefix   string
 	pages    *ui.Dashboard
 	server   *http.Server
 	listener *line
@@ -45,6 +48,9 @@ type hosted struct {
 
 // Options are how a site differs from others.
 type Options struct {
+	// Prefix is the path below which the pages are mounted, such as "/x/y".
+	// Defaults to none.
+	Prefix string
 	// Access has the credentials that are asked for. Defaults to none.
 	Access access.Config
 	// Shows is what the pages show instead of the mesh. Defaults to the mesh.
@@ -55,7 +61,7 @@ type Options struct {
 
 // OpenSite starts a mesh without runtimes, and its pages. Close ends it.
 func OpenSite(ctx context.Context, o Options) (_ *Site, err error) {
-	s := &Site{}
+	s := &Site{prefix: o.Prefix}
 	o.Access.Logger = slog.New(slog.DiscardHandler)
 	guard, err := access.New(o.Access)
 	if err != nil {
@@ -67,12 +73,11 @@ func OpenSite(ctx context.Context, o Options) (_ *Site, err error) {
 		}
 	}()
 	log := slog.New(slog.DiscardHandler)
-	node, err := mesh.Start(ctx, mesh.Config{Logger: log})
-	if err != nil {
+	if s.node, err = mesh.Start(ctx, mesh.Config{Logger: log}); err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, node.Stop)
-	if s.bus, err = node.Connect(mesh.BusOptions{Logger: log}); err != nil {
+	s.closers = append(s.closers, s.node.Stop)
+	if s.bus, err = s.node.Connect(mesh.BusOptions{Logger: log}); err != nil {
 		return nil, err
 	}
 	s.closers = append(s.closers, s.bus.Close)
@@ -87,7 +92,7 @@ func OpenSite(ctx context.Context, o Options) (_ *Site, err error) {
 		return nil, err
 	}
 	s.closers = append(s.closers, func(context.Context) error { return s.pages.Close() })
-	s.guard = guard.Wrap(s.pages)
+	s.guard = http.StripPrefix(o.Prefix, guard.Wrap(s.pages))
 	return s, s.serve()
 }
 
@@ -97,7 +102,7 @@ func (s *Site) serve() error {
 		return err
 	}
 	s.listener = &line{Listener: l, conns: map[net.Conn]bool{}}
-	s.URL = "http://" + l.Addr().String() + "/"
+	s.URL = "http://" + l.Addr().String() + s.prefix + "/"
 	s.server = &http.Server{Handler: http.HandlerFunc(s.answer), ReadHeaderTimeout: stopTime}
 	s.server.RegisterOnShutdown(s.pages.EndStreams)
 	served := make(chan error, 1)
@@ -115,7 +120,7 @@ func (s *Site) serve() error {
 
 // answer answers a request, but not one that is switched off.
 func (s *Site) answer(w http.ResponseWriter, r *http.Request) {
-	if off := s.off.Load(); off != nil && *off == r.Method+" "+r.URL.Path {
+	if off := s.off.Load(); off != nil && *off == r.Method+" "+strings.TrimPrefix(r.URL.Path, s.prefix) {
 		http.Error(w, "switched off", http.StatusNotFound)
 		return
 	}
@@ -137,6 +142,9 @@ func (s *Site) Cut() { s.listener.cut(true) }
 
 // Mend takes connections again.
 func (s *Site) Mend() { s.listener.cut(false) }
+
+// StopMesh ends the mesh under the pages, for good.
+func (s *Site) StopMesh(ctx context.Context) error { return s.node.Stop(ctx) }
 
 // Host runs a runtime with components on the mesh. Hooks may be zero.
 func (s *Site) Host(ctx context.Context, name string, hooks fsm.Hooks, components ...*fsm.Component) (*fsm.Runtime, error) {
