@@ -124,6 +124,15 @@ var acts = []act{
 		p.Click(".menu a", "Dark")
 		p.Until("the page is dark", func() bool { return p.Background() == "rgb(13, 16, 21)" })
 	}},
+	{"pause live updates", "GET /instance", atInstance, func(w *world, in *fsm.Instance, p *Page) {
+		p.Click(`#live a[title="Pause"]`, "")
+		p.Until("the page is paused", func() bool { return p.Address(`#live a[title="Resume"]`) != "" })
+		w.send(in, "SUBMIT")
+		p.Wait("#state", "Draft") // how long it stays is asked with an instance that moves
+		p.Click(`#live a[title="Resume"]`, "")
+		p.Wait("#state", "Pending")
+		p.Until("the page is live", func() bool { return p.Address(`#live a[title="Pause"]`) != "" })
+	}},
 	{"go to the first page from the old address", "GET /dashboard.html", at("runtimes"), func(w *world, _ *fsm.Instance, p *Page) {
 		p.Open(w.URL + "dashboard.html")
 		p.Wait("h1", "Overview")

@@ -50,7 +50,7 @@ func TestSwing(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(*swinger)
-	}{{"live", testLive}, {"cut", testCut}, {"form stays", testFormStays}, {"every post shows its state", testEveryPost}, {"keyboard", testKeyboard}, {"keys", testKeys}} {
+	}{{"live", testLive}, {"pause", testPause}, {"cut", testCut}, {"form stays", testFormStays}, {"every post shows its state", testEveryPost}, {"keyboard", testKeyboard}, {"keys", testKeys}} {
 		t.Run(test.name, func(t *testing.T) {
 			own := *w
 			own.t = t
@@ -103,6 +103,38 @@ func testLive(s *swinger) {
 	p.Patience = 2 * atOnce
 	if to := s.move(); p.Wait("#state", to) < 2*atOnce || p.Err() == nil {
 		t.Error("a change shows without the stream")
+	}
+}
+
+// testPause pauses a page, while another one goes on.
+func testPause(s *swinger) {
+	t := s.t
+	p, other := s.page(Look{}), s.page(Look{})
+	for _, page := range []*Page{p, other} {
+		page.Open(s.address())
+		page.Wait("#live-state", "Live")
+	}
+	p.Click(`#live a[title="Pause"]`, "")
+	p.Until("the page is paused", func() bool { return p.Address(`#live a[title="Resume"]`) != "" })
+	p.Wait("#keys-open", "Keys") // its scripts have run
+	asked := len(p.Requests())
+	for range 3 {
+		other.Wait("#state", s.move())
+		if got := p.Text("#state"); got != "Left" {
+			t.Errorf("the page that is paused shows %s", got)
+		}
+	}
+	if more := p.Requests()[asked:]; len(more) > 0 {
+		t.Errorf("the page that is paused asks for %s", more)
+	}
+	p.Click(`#live a[title="Resume"]`, "")
+	p.Wait("#live-state", "Live")
+	p.Wait("#state", "Right")
+	p.Wait("#state", s.move())
+	for _, page := range []*Page{p, other} {
+		if err := page.Err(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

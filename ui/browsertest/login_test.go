@@ -10,16 +10,7 @@ import (
 // TestLogin logs in with a wrong password and the right one, with scripts and
 // without, and out again.
 func TestLogin(t *testing.T) {
-	site, err := OpenSite(t.Context(), Options{Access: access.Config{Password: "correct horse"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := site.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{Site: site, t: t}
+	w := newSite(t, Options{Access: access.Config{Password: "correct horse"}})
 	for name, look := range map[string]Look{"light": {}, "dark, a telephone, no scripts": {Dark: true, Width: 390, Height: 844, NoScript: true}} {
 		p := w.page(look)
 		p.Open(w.URL + "runtimes")
@@ -52,13 +43,26 @@ func TestLogin(t *testing.T) {
 		}
 		p.Close()
 	}
-	// With its route switched off it does not work.
+	// With its route switched off neither works.
 	p := w.page(Look{})
 	p.Open(w.URL)
 	p.Fill("#password", "correct horse")
 	w.SwitchOff("POST /login")
 	p.Click("button", "Log in")
-	if p.Wait("main", "switched off"); p.Text("h1") == "Overview" {
-		t.Error("people are let in without the login")
+	p.Wait("pre", "switched off")
+	p.Open(w.URL)
+	if p.Wait("label", "Password"); p.Err() != nil {
+		t.Errorf("people are let in without the login: %v", p.Err())
+	}
+	w.SwitchOff("POST /logout")
+	p.Fill("#password", "correct horse")
+	p.Click("button", "Log in")
+	p.Wait("h1", "Overview")
+	p.Click(".menu summary", "")
+	p.Click(".menu button", "Log out")
+	p.Wait("pre", "switched off")
+	p.Open(w.URL)
+	if p.Wait("h1", "Overview"); p.Err() != nil {
+		t.Errorf("people are logged out without the route: %v", p.Err())
 	}
 }
