@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/ui/access"
 )
 
 // looks are both themes and both widths.
@@ -20,7 +21,7 @@ var looks = map[string]Look{
 // nothing from elsewhere, nothing to scroll sideways, and no serious finding of
 // axe-core.
 func TestPages(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, orders, swing)
 	in := w.order(1, "Draft")
 	if _, err := w.rt.Send(t.Context(), in.ID(), fsm.Event{Type: "SUBMIT", Payload: map[string]any{"by": "Bo"}}); err != nil {
 		t.Fatal(err)
@@ -30,6 +31,7 @@ func TestPages(t *testing.T) {
 	pages := []struct{ name, address, says string }{
 		{"overview", "", "1 runtime live, all exact"},
 		{"machine", "machine?component=Orders&machine=Order", "State diagram"},
+		{"machine without instances", "machine?component=Yard&machine=Swing", "Nothing is here."},
 		{"instances", "instances", "1 to 3 of 3"},
 		{"nothing found", "instances?q=nothing", "No instance matches"},
 		{"instance", "instance?component=Orders&id=" + in.ID(), "Events it accepts now"},
@@ -42,35 +44,89 @@ func TestPages(t *testing.T) {
 	for name, look := range looks {
 		p := w.page(look)
 		for _, page := range pages {
-			missing := page.name == "not found"
-			seen, asked := len(p.Faults()), len(p.Requests())
-			p.Open(w.URL + page.address)
-			p.Wait("main", page.says)
-			if p.Address(`#live a[title="Pause"]`) != "" {
-				p.Wait("#live-state", "Live")
+			expected := ""
+			if page.name == "not found" {
+				expected = "404"
 			}
-			if window, content := p.Size(); content > window {
-				t.Errorf("%s, %s: the page is %d wide in a window of %d", page.name, name, content, window)
-			}
-			if dark := p.Background() == "rgb(13, 16, 21)"; dark != look.Dark {
-				t.Errorf("%s, %s: the background is %s", page.name, name, p.Background())
-			}
-			w.axe(p, page.name+", "+name)
-			for _, f := range p.Faults()[seen:] {
-				if !missing || !strings.Contains(f, "404") {
-					t.Errorf("%s, %s: the console says: %s", page.name, name, f)
-				}
-			}
-			for _, r := range p.Requests()[asked:] {
-				if !strings.HasPrefix(r, w.URL) && r != "data:," {
-					t.Errorf("%s, %s: it asks for %s", page.name, name, r)
-				}
-			}
-			if err := p.Err(); err != nil {
-				t.Fatalf("%s, %s: %v", page.name, name, err)
-			}
+			w.view(p, look, name, viewed{page.name, page.address, "main", page.says, expected})
 		}
 		p.Close()
+	}
+}
+
+// TestEmptyPages opens in the same way what there is before the first runtime, behind
+// the login; and then without the mesh.
+func TestEmptyPages(t *testing.T) {
+	w := newSite(t, Options{Access: access.Config{Password: "correct horse"}})
+	windows := map[string]*Page{}
+	for name, look := range looks {
+		p := w.page(look)
+		windows[name] = p
+		w.view(p, look, name, viewed{"login", "runtimes", "label", "Password", ""})
+		p.Fill("#password", "correct horse")
+		p.Click("button", "Log in")
+		p.Wait("h1", "Runtimes")
+		for _, page := range []viewed{
+			{"empty overview", "", "#components", "No runtime is on the mesh", ""},
+			{"empty list", "instances", "#list", "No runtime is on the mesh", ""},
+			{"no runtimes", "runtimes", "main", "No runtime is on the mesh", ""},
+			{"nothing to create", "create", "main", "No runtime is on the mesh", ""},
+		} {
+			w.view(p, look, name, page)
+		}
+		p.Open(w.URL)
+		p.Wait("#live-state", "Live")
+	}
+	if err := w.StopMesh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range windows {
+		loads := p.Loads()
+		p.Wait("#live-state", "No mesh")
+		p.Wait("#exact", "The mesh can't be reached.")
+		if p.Loads() != loads {
+			t.Errorf("%s: the page was loaded again to say that the mesh is away", name)
+		}
+		w.view(p, looks[name], name, viewed{"no mesh", "", "#exact", "The mesh can't be reached.", ""})
+		if err := p.Err(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A viewed page has a name, an address, an element that says something, and in
+// expected what the console may say nevertheless.
+type viewed struct{ name, address, element, says, expected string }
+
+// view opens a page, and finds what is wrong with it in a look.
+func (w *world) view(p *Page, look Look, name string, v viewed) {
+	t := w.t
+	t.Helper()
+	seen, asked := len(p.Faults()), len(p.Requests())
+	p.Open(w.URL + v.address)
+	p.Wait(v.element, v.says)
+	if p.Address(`#live a[title="Pause"]`) != "" {
+		p.Until("the stream has come", func() bool { return p.Text("#live-state") != "As of" })
+	}
+	if window, content := p.Size(); content > window {
+		t.Errorf("%s, %s: the page is %d wide in a window of %d", v.name, name, content, window)
+	}
+	if dark := p.Background() == "rgb(13, 16, 21)"; dark != look.Dark {
+		t.Errorf("%s, %s: the background is %s", v.name, name, p.Background())
+	}
+	w.axe(p, v.name+", "+name)
+	for _, f := range p.Faults()[seen:] {
+		if v.expected == "" || !strings.Contains(f, v.expected) {
+			t.Errorf("%s, %s: the console says: %s", v.name, name, f)
+		}
+	}
+	for _, r := range p.Requests()[asked:] {
+		if !strings.HasPrefix(r, w.URL) && r != "data:," {
+			t.Errorf("%s, %s: it asks for %s", v.name, name, r)
+		}
+	}
+	if err := p.Err(); err != nil {
+		t.Fatalf("%s, %s: %v", v.name, name, err)
 	}
 }
 
@@ -127,16 +183,7 @@ func TestTrouble(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	site, err := OpenSite(t.Context(), Options{Shows: trouble, Now: func() time.Time { return now }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := site.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &world{Site: site, t: t}
+	w := newSite(t, Options{Shows: trouble, Now: func() time.Time { return now }})
 	for name, look := range map[string]Look{"light": {}, "dark, a telephone": {Dark: true, Width: 390, Height: 844}} {
 		p := w.page(look)
 		for _, page := range []struct{ address, element, says string }{
@@ -154,6 +201,8 @@ func TestTrouble(t *testing.T) {
 		}
 		p.Click("main p a", "Order")
 		p.Wait("h1", "Order")
+		// What is quarantined is in none of the numbers, what is stale in all.
+		w.drawn(p, trouble, map[string]string{"Draft": "7", "PaymentPending": "7", "Paid": "7", "Shipped": "0", "Failed": "1"})
 		if err := p.Err(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

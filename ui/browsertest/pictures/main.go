@@ -130,7 +130,7 @@ func take(b *browsertest.Browser, address string, look browsertest.Look, file st
 	defer p.Close()
 	p.Open(address)
 	if p.Address(`#live a[title="Pause"]`) != "" {
-		p.Wait("#live-state", "Live")
+		p.Until("the stream has come", func() bool { return p.Text("#live-state") != "As of" })
 	}
 	if do != nil {
 		do(p)

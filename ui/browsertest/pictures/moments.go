@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/chromedp/chromedp/kb"
@@ -46,6 +47,18 @@ func moments(ctx context.Context, b *browsertest.Browser, looks map[string]brows
 				{"trouble-machine", "machine?component=Orders&machine=Order", nil}, {"trouble-quarantined", "instance?" + order + "quarantined-1", nil},
 				{"trouble-stale", "instance?component=Orders&id=eu-2-1", nil}, {"trouble-overdue", "instance?" + order + "late-1", nil}, {"trouble-failed", "instance?" + order + "eu-1-1", nil},
 				{"trouble-404-state", "machine?component=Orders&machine=order", nil}, {"trouble-404", "nowhere", nil},
+			}, nil
+		}),
+		photograph(ctx, b, looks, to, wanted, browsertest.Options{}, func(s *browsertest.Site) ([]moment, error) {
+			return []moment{
+				// Every name below localhost is this machine for a browser.
+				{"refused-host", "", func(p *browsertest.Page) { p.Open(strings.Replace(s.URL, "127.0.0.1", "fsmesh.localhost", 1)) }},
+				{"no-mesh", "", func(p *browsertest.Page) {
+					if err := s.StopMesh(ctx); err != nil {
+						return // the page says so
+					}
+					p.Wait("#live-state", "No mesh")
+				}},
 			}, nil
 		}),
 		photograph(ctx, b, looks, to, wanted, browsertest.Options{}, func(s *browsertest.Site) ([]moment, error) {
