@@ -22,14 +22,15 @@ build: ## make the binary, bin/fsmesh, static
 deps: ## install what the tests need beside Go
 	@.ci/install-deps
 
-# Three packages at a time, as those of the brokers wait more than they work.
+# Three packages at a time, as those of the brokers wait more than they work; the one
+# that takes longest begins first.
 # The simulation of the healing protocol takes ten times as long with the race
 # detector, where it makes fewer runs; it starts no goroutines that share anything.
 # What is counted in hundred thousands over a real bus is so without it. So are the
 # pages in a browser, where it is timed what people see: with it Graphviz alone takes
 # ten seconds to start, and the tests of the pages themselves have it.
 test: deps ## run all tests, with the race detector
-	CGO_ENABLED=1 go test -race -p 3 -timeout 20m ./...
+	CGO_ENABLED=1 go test -race -p 3 -timeout 20m ./cmd/fsmesh ./...
 	go test -count=1 -run '^(TestSimulation|TestSimulationExhaustive|TestEveryRuleIsNeeded)$$' ./mesh -sim.runs=100000
 	go test -count=1 -run '^(TestTenDirectories|TestCommandsFrom64Clients)$$' ./mesh -mesh.scale=100
 	cd bench && go test ./...
