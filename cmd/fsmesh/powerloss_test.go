@@ -11,7 +11,7 @@ import (
 )
 
 // powerCuts is at how many moments the power is lost, in the second half of the load.
-const powerCuts = 3
+const powerCuts = 2
 
 // TestPowerLoss writes down what the program does to its files while clients
 // use it, and lays out what a loss of power would have left at several moments:
