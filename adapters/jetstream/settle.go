@@ -57,21 +57,13 @@ func syncSince(folder string, since time.Time) error {
 	for _, e := range entries {
 		info, err := e.Info()
 		if err == nil && info.Mode().IsRegular() && !info.ModTime().Before(since) {
-			err = syncFile(filepath.Join(folder, e.Name()))
+			err = syncPath(filepath.Join(folder, e.Name()))
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the server has dropped it
 			return err
 		}
 	}
-	return syncFile(folder)
-}
-
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return syncPath(folder)
 }
 
 // settle is for a folder only: when a server of somebody else's syncs is not ours.
