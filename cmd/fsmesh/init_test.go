@@ -125,20 +125,7 @@ func runsWith(t *testing.T, dir string, env map[string]string) {
 		t.Fatal(err)
 	}
 	c.Dir, c.Env = dir, []string{"PORT=" + port, "FSMESH_PASSWORD=" + env["FSMESH_PASSWORD"], "FSMESH_TOKEN=" + env["FSMESH_TOKEN"]}
-	var said syncBuffer
-	c.Stderr = &said
-	out, err := c.StdoutPipe()
-	if err == nil {
-		err = c.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatalf("no address: %v\n%s", err, said.String())
-	}
-	address := strings.TrimSpace(line)
+	address, said := begun(t, c)
 	if want := "http://127.0.0.1:" + port + "/"; address != want {
 		t.Errorf("with PORT it is at %s, want %s", address, want)
 	}
@@ -185,15 +172,12 @@ func runsWith(t *testing.T, dir string, env map[string]string) {
 	}
 }
 
-// bridges runs the program on a broker, with what another program has there.
-func bridges(t *testing.T, dir string) {
+// begun starts a program that was written, and returns the address that it prints and
+// what it says on its standard error.
+func begun(t *testing.T, c *exec.Cmd) (address string, said *syncBuffer) {
 	t.Helper()
-	redis := bridgetest.Redis(t)
-	startProgram(t, nil, "serve", "../../examples/two-services/billing.yaml", "--listen", "0", "--broker", redis.URL, "--store", "memory")
-	c := exec.CommandContext(t.Context(), filepath.Join(dir, "program"))
-	c.Dir, c.Env = dir, []string{"PORT=0", "BROKER_URL=" + redis.URL, "STORE=memory", "ALLOW_HOSTS=shop.example"}
-	var said syncBuffer
-	c.Stderr = &said
+	said = &syncBuffer{}
+	c.Stderr = said
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()
@@ -205,7 +189,17 @@ func bridges(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatalf("no address: %v\n%s", err, said.String())
 	}
-	address := strings.TrimSpace(line)
+	return strings.TrimSpace(line), said
+}
+
+// bridges runs the program on a broker, with what another program has there.
+func bridges(t *testing.T, dir string) {
+	t.Helper()
+	redis := bridgetest.Redis(t)
+	startProgram(t, nil, "serve", "../../examples/two-services/billing.yaml", "--listen", "0", "--broker", redis.URL, "--store", "memory")
+	c := exec.CommandContext(t.Context(), filepath.Join(dir, "program"))
+	c.Dir, c.Env = dir, []string{"PORT=0", "BROKER_URL=" + redis.URL, "STORE=memory", "ALLOW_HOSTS=shop.example"}
+	address, said := begun(t, c)
 	until(t, func() bool {
 		return strings.Contains(get(t, address+"api/runtimes", http.StatusOK), `"componentName":"Billing"`)
 	})
