@@ -71,6 +71,7 @@ func (l *log) commit(ctx context.Context, b fsm.Batch) error {
 	position, err := l.publish(ctx, a)
 	switch {
 	case err == nil:
+		l.store.pace.commit()
 		l.accept(a, position)
 		return nil
 	case errors.Is(err, nats.ErrMaxPayload):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -81,10 +82,13 @@ func (l *log) causedFromAfar(ctx context.Context, id fsm.RecordID) (out []*fsm.R
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	for f, err := range l.frames(ctx, scan{to: last.position, mentions: id.Instance}) {
 		if err != nil {
 			return out, err
 		}
+		l.store.pace.giveWay(start)
+		start = time.Now()
 		for i := range f.entries {
 			if r := f.entries[i].rec; r.CausedBy == id {
 				out = append(out, r)

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -177,10 +178,12 @@ func (w *walk) get(ctx context.Context, position uint64) (*frame, error) {
 	}
 	defer func() { <-l.store.cold }()
 	l.store.trim.note()
+	start := time.Now()
 	f, err := l.frameAt(ctx, position, func(f *frame) error { return f.find(newDecoder(), w.instance) })
 	if damage := (*DamageError)(nil); errors.As(err, &damage) && len(damage.Instances) == 0 {
 		damage.Instances = []string{w.instance}
 	}
+	l.store.pace.giveWay(start)
 	return f, err
 }
 

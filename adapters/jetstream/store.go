@@ -21,6 +21,7 @@ type Store struct {
 	conns   []*nats.Conn // the store's own
 	cold    chan struct{}
 	trim    *trimmer
+	pace    *pacer
 
 	mu     sync.Mutex // guards logs and closed
 	logs   map[*log]bool
@@ -101,7 +102,7 @@ func New(ctx context.Context, js jetstream.JetStream, o Options) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{options: o, link: l, cold: make(chan struct{}, coldWalks), trim: newTrimmer(), logs: map[*log]bool{}}, nil
+	return &Store{options: o, link: l, cold: make(chan struct{}, coldWalks), trim: newTrimmer(), pace: newPacer(), logs: map[*log]bool{}}, nil
 }
 
 // coldWalks bounds the histories that are read at a time: each cold one has the
