@@ -166,8 +166,9 @@ func (c *storeChild) random(n int, wait time.Duration) []float64 {
 	return []float64{each, float64(before), float64(most), back, float64(after), heap, live()}
 }
 
-// commits sends by 64 callers, alone and while histories are read: the 99th
-// percentiles in ns.
+// commits sends by 64 callers, alone and while histories are read, in turns: the
+// 99th percentiles in ns, the medians of those of the turns, and the ratios of the
+// turns.
 func (c *storeChild) commits(n int) []float64 {
 	ev := fsm.Event{Type: "NEXT", Payload: payload()}
 	send := func() float64 {
@@ -175,17 +176,21 @@ func (c *storeChild) commits(n int) []float64 {
 		return tail
 	}
 	send()
-	alone := send()
-	var done sync.WaitGroup
-	var stop atomic.Bool
 	read := 0
-	done.Go(func() {
-		for ; !stop.Load(); read++ {
-			c.history(idOf((read * 37) % long(c.n)))
-		}
-	})
-	meanwhile := send()
-	stop.Store(true)
-	done.Wait()
-	return []float64{alone, meanwhile, float64(read)}
+	var alone, meanwhile, ratios []float64
+	for range 5 {
+		alone = append(alone, send())
+		var done sync.WaitGroup
+		var stop atomic.Bool
+		done.Go(func() {
+			for ; !stop.Load(); read++ {
+				c.history(idOf((read * 37) % long(c.n)))
+			}
+		})
+		meanwhile = append(meanwhile, send())
+		stop.Store(true)
+		done.Wait()
+		ratios = append(ratios, meanwhile[len(meanwhile)-1]/alone[len(alone)-1])
+	}
+	return append([]float64{quantile(alone, 0.5), quantile(meanwhile, 0.5)}, ratios...)
 }
