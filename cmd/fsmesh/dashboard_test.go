@@ -6,6 +6,8 @@ import (
 	neturl "net/url"
 	"strings"
 	"testing"
+
+	"github.com/fsmesh/fsmesh/adapters/bridge/bridgetest"
 )
 
 // TestDashboard has two services of one component each, and pages of another
@@ -44,6 +46,25 @@ func TestDashboard(t *testing.T) {
 	}
 	if got := fsmesh(t, "dashboard", "--broker", "memory"); got.status != exitUsage || !strings.Contains(got.err, "inside one process") {
 		t.Errorf("a mesh in memory: %+v", got)
+	}
+}
+
+// Who cannot say goodbye, because the mesh does not answer, has done all that it had
+// to do all the same.
+func TestLeavesAMeshThatIsSlow(t *testing.T) {
+	t.Parallel()
+	proxy := bridgetest.NewProxy(t, strings.TrimPrefix(startNode(t), "nats://"))
+	url := "nats://" + proxy.Addr()
+	env := map[string]string{"PORT": "0"}
+	programs := map[string]*running{
+		"dashboard": startProgram(t, env, "dashboard", "--broker", url),
+		"serve":     startProgram(t, env, "serve", "testdata/order.yaml", "--broker", url),
+	}
+	proxy.Stall()
+	for name, p := range programs {
+		if status := p.end(); status != exitDone || !strings.Contains(p.stderr.String(), "the mesh is slow") {
+			t.Errorf("%s: exit status %d; it said:\n%s", name, status, p.stderr)
+		}
 	}
 }
 
