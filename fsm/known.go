@@ -113,11 +113,17 @@ func (rt *Runtime) FindByKey(ctx context.Context, component, key string) (*Insta
 // ErrUnknownInstance if it has none.
 func (rt *Runtime) stored(ctx context.Context, id string) (*Instance, error) {
 	instances := map[string]restored{}
+	var last *Record
 	if rt.log != nil {
 		for r, err := range rt.log.History(ctx, id, 0) {
 			if err == nil {
-				if r.Snapshot != nil && instances[id].snap == nil {
-					instances[id] = restored{snap: r.Snapshot} // what was before it may not be kept
+				last = r
+				if instances[id].snap == nil && r.Version > 1 {
+					// What was before it is not kept.
+					if r.Snapshot == nil {
+						continue
+					}
+					instances[id] = restored{snap: r.Snapshot}
 				}
 				err = applyRestored(instances, restoringItem{rec: r})
 			}
@@ -127,8 +133,11 @@ func (rt *Runtime) stored(ctx context.Context, id string) (*Instance, error) {
 		}
 	}
 	snap := instances[id].snap
-	if snap == nil {
+	switch {
+	case last == nil:
 		return nil, &Error{Code: CodeUnknownInstance, Instance: id}
+	case snap == nil:
+		snap = lastState(last)
 	}
 	in, err := rt.rebuild(snap)
 	if err != nil {
@@ -167,6 +176,15 @@ func (rt *Runtime) repeatedEvent(ctx context.Context, id, eventID string) (r Res
 			out.Instance, err = rt.stored(ctx, id)
 		}
 		return out, true, err
+	}
+	if last == nil || last.Snapshot == nil {
+		return Result{}, false, nil
+	}
+	// The records of some may not be kept any more.
+	for _, e := range last.Snapshot.EventIDs {
+		if e.Hash == eventHash(eventID) {
+			return Result{Repeated: true, Record: RecordID{id, e.Version}, Version: e.Version, State: e.State}, true, nil
+		}
 	}
 	return Result{}, false, nil
 }

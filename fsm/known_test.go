@@ -1,8 +1,10 @@
 package fsm
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"testing"
@@ -63,6 +65,61 @@ func TestIDsOfTheForgotten(t *testing.T) {
 				t.Errorf("%d are quarantined", n)
 			}
 		})
+	}
+}
+
+// A beheaded store keeps no record before a version, as one does that drops what is
+// old of instances that live long.
+type beheaded struct {
+	*MemoryStore
+	from uint64
+}
+
+type beheadedLog struct {
+	Log
+	from uint64
+}
+
+func (s *beheaded) Open(ctx context.Context, name string) (Log, error) {
+	l, err := s.MemoryStore.Open(ctx, name)
+	return &beheadedLog{l, s.from}, err
+}
+
+func (l *beheadedLog) History(ctx context.Context, id string, after uint64) iter.Seq2[*Record, error] {
+	return l.Log.History(ctx, id, max(after, l.from-1))
+}
+
+// Of an instance that is forgotten, and whose first records are not kept any more,
+// the same is known: what it is, and the outcomes of its last events with an id.
+func TestForgottenWithoutItsFirstRecords(t *testing.T) {
+	t.Parallel()
+	for _, snapshots := range []bool{true, false} {
+		cfg, _ := endedLongAgo(t)
+		const events, from = 15, 14 // one without a snapshot
+		cfg.Store, cfg.NoSnapshots = &beheaded{NewMemoryStore(), from}, !snapshots
+		rt := started(t, cfg)
+		id := mustCreate(t, rt, "M", map[string]any{"n": 1}, WithKey("key"))
+		for i := range events {
+			mustSend(t, rt, id, "GO", WithEventID(fmt.Sprint(i)))
+		}
+		mustSend(t, rt, id, "STOP", WithEventID("last"))
+		rt = forgotten(t, cfg, rt, false)
+		in, err := rt.Find(t.Context(), id)
+		if err != nil || in.State() != "End" || in.Version() != events+2 || in.Status() != StatusCompleted || in.Data().Len() != 1 {
+			t.Errorf("snapshots %v: %+v, %v", snapshots, in, err)
+		}
+		if r := mustSend(t, rt, id, "STOP", WithEventID("last")); !r.Repeated || r.Version != events+2 || r.Instance == nil {
+			t.Errorf("snapshots %v: the last event again: %+v", snapshots, r)
+		}
+		if !snapshots {
+			continue
+		}
+		if in.Key() != "key" {
+			t.Errorf("its key is %q", in.Key())
+		}
+		if r := mustSend(t, rt, id, "GO", WithEventID("0")); !r.Repeated || r.Version != 2 || r.State != "A" {
+			t.Errorf("an event again whose record is gone: %+v", r)
+		}
 	}
 }
 
