@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/internal/powercut"
 )
 
 // powerCuts is at how many moments the power is lost, in the second half of the load.
@@ -64,7 +66,7 @@ func powerLoss(t *testing.T, strace, sync_ string, load, within time.Duration, w
 	data, trace := filepath.Join(dir, "data"), filepath.Join(dir, "trace")
 	v := newVictim(t, data, with...)
 	v.args = append(v.args, "--sync", sync_, "--reserve", "0")
-	v.under = []string{strace, "-f", "--seccomp-bpf", "-y", "-xx", "-ttt", "-s", "16777216", "-e", "trace=" + tracedCalls, "-o", trace}
+	v.under = powercut.Strace(strace, trace)
 	v.start()
 	v.ready(ctx)
 	s := newShop(v.url())
@@ -74,14 +76,14 @@ func powerLoss(t *testing.T, strace, sync_ string, load, within time.Duration, w
 	wg.Go(func() { _ = s.run(working, 8, nil) }) // ends when its time is over, which is no failure
 	wg.Wait()
 	v.kill()
-	lines, err := countLines(trace)
+	lines, err := powercut.Count(trace)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for cut := 1; cut <= powerCuts; cut++ {
 		for name, lucky := range map[string]string{"least": "", "checkpoints": "/FSM_SNAP/"} {
 			into := filepath.Join(dir, fmt.Sprint("cut", cut, name))
-			at, err := after(trace, lines*(cut+powerCuts-1)/(2*powerCuts-1), data, into, lucky)
+			at, err := powercut.After(trace, lines*(cut+powerCuts-1)/(2*powerCuts-1), data, into, lucky)
 			if err != nil {
 				t.Fatalf("replay of the trace: %v", err)
 			}
