@@ -34,6 +34,7 @@ var (
 	errStuck     = errors.New("the server does not hand out a message that it says it has: it cannot read it")
 	errSum       = errors.New("the checksum is wrong")
 	errForm      = errors.New("the data has a form that nobody writes")
+	errDropped   = errors.New("some of the records were dropped, as too old, while they were read: ask again")
 )
 
 // A FullError says how much room there is and how much has to be. It is an

@@ -218,24 +218,34 @@ func (l *log) frameAt(ctx context.Context, position uint64, decode func(f *frame
 	return f, nil
 }
 
-// forth yields the records in their order. more is false if no more is wanted.
+// forth yields the records in their order. more is false if no more is wanted. What
+// retention has dropped meanwhile is the beginning; it fails where something from
+// before that has been yielded already, as there would be a hole in it.
 func (w *walk) forth(ctx context.Context, give func(*fsm.Record) bool) (more bool, err error) {
 	slices.Sort(w.positions)
 	list := slices.Compact(w.positions)
-	for len(list) > 0 {
+	for begun := false; len(list) > 0; {
 		n := min(len(list), pipelined)
 		frames, err := w.getAll(ctx, list[:n])
 		if err != nil {
 			return false, err
 		}
 		list = list[n:]
-		for _, f := range frames {
+		kept := frames
+		for i, f := range frames {
 			if f == nil {
-				continue // dropped meanwhile
+				kept = frames[i+1:]
 			}
+		}
+		if begun && len(kept) < len(frames) {
+			return false, errDropped
+		}
+		for _, f := range kept {
 			for i := range f.entries {
-				if r := f.entries[i].rec; r != nil && !give(r) {
-					return false, nil
+				if r := f.entries[i].rec; r != nil {
+					if begun = true; !give(r) {
+						return false, nil
+					}
 				}
 			}
 		}

@@ -120,3 +120,42 @@ func TestWhatNoCheckpointHoldsIsKept(t *testing.T) {
 		t.Errorf("versions %v are kept, want 4, 5 and 6: a checkpoint holds the others", versions)
 	}
 }
+
+// A history has no hole, also where its beginning is dropped while it is read: it says
+// so, or begins behind that.
+func TestHistoryWhileItsBeginningIsDropped(t *testing.T) {
+	t.Parallel()
+	const all = 200
+	s, l := testLog(t, t.TempDir(), Options{CheckpointEvery: time.Hour})
+	var at []uint64
+	for v := range uint64(all) {
+		add(t, l, step("a", v+1))
+		at = append(at, l.at.position)
+	}
+	read := func(drop uint64, when int) (first uint64, n int, last error) {
+		t.Helper()
+		next := uint64(0)
+		for r, err := range l.History(t.Context(), "a", 0) {
+			if err != nil {
+				return first, n, err
+			}
+			if n++; n == 1 {
+				first = r.Version
+			} else if r.Version != next {
+				t.Fatalf("version %d follows on %d", r.Version, next-1)
+			}
+			if next = r.Version + 1; n == when {
+				if err := s.link.log.Purge(t.Context(), withSequence(at[drop-1])); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return first, n, nil
+	}
+	if first, n, err := read(100, 1); err == nil {
+		t.Errorf("%d records from version %d on, while those before version 100 were dropped, and no error", n, first)
+	}
+	if first, n, err := read(0, 0); err != nil || first != 100 || n != all-99 {
+		t.Errorf("afterwards %d records from version %d on, %v; want %d from 100 on", n, first, err, all-99)
+	}
+}
