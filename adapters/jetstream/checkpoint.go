@@ -249,6 +249,7 @@ func (l *log) take(i int) (t taken) {
 	defer l.mu.Unlock()
 	b := &l.index.parts[i]
 	t.bucket, t.asOf = *b, l.at
+	b.saving = b.ended
 	b.changed, b.ended, b.applied, b.chosen, b.marked = nil, nil, nil, nil, false
 	t.places = make(map[string]place, len(t.changed))
 	for _, id := range t.changed {
@@ -275,6 +276,7 @@ func (l *log) giveBack(i int, t taken) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := &l.index.parts[i]
+	b.saving = nil
 	for id := range t.places {
 		k := l.index.key(id)
 		p := b.places.at(k)
@@ -316,7 +318,7 @@ func (c *checkpointer) write(ctx context.Context, i int, drop func(s *fsm.Snapsh
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := &l.index.parts[i]
-	b.saved = saved{t.asOf.position, t.asOf, oldest}
+	b.saved, b.saving = saved{t.asOf.position, t.asOf, oldest}, nil
 	for _, id := range dropped {
 		l.index.remove(id)
 	}

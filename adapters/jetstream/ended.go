@@ -44,6 +44,11 @@ func (l *log) endedKnown(ctx context.Context, yield func(*fsm.Snapshot, error) b
 		for _, s := range b.ended {
 			since = append(since, s)
 		}
+		for id, s := range b.saving { // in neither checkpoint for sure
+			if p, kept := l.index.get(id); kept && p.ended() && b.ended[id] == nil {
+				since = append(since, s)
+			}
+		}
 		l.mu.RUnlock()
 		if empty {
 			continue

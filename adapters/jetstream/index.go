@@ -74,6 +74,8 @@ type bucket struct {
 	// the runtime keeps too. ended has the last states of those that have ended.
 	changed []string
 	ended   map[string]*fsm.Snapshot
+	// saving is what of ended goes into the checkpoint that is being written.
+	saving  map[string]*fsm.Snapshot
 	applied []fsm.AppliedEffect
 	chosen  []fsm.ChosenTargets
 	// open are the records with effects that are not done.
