@@ -24,6 +24,7 @@ type checkpointer struct {
 	cover   *cover // as it was written last
 	acked   mark   // as it was written last
 	ackedAt uint64 // position of that message
+	settled time.Time
 
 	source fsm.CheckpointSource // set once, before anything is written
 }
@@ -394,7 +395,27 @@ func (c *checkpointer) merge(ctx context.Context, i int, t taken, drop func(s *f
 	if err := l.store.settle(logStream); err != nil {
 		return nil, 0, err
 	}
-	return dropped, oldest, l.save(ctx, out, before)
+	if err := l.save(ctx, out, before); err != nil {
+		return nil, 0, err
+	}
+	if time.Since(c.settled) > settleEvery {
+		err = c.settle(c.cover)
+	}
+	return dropped, oldest, err
+}
+
+// settleEvery is how often checkpoints are put on the disk within a round, at the end
+// of which they are in any case.
+const settleEvery = 100 * time.Millisecond
+
+// settle has what was written in place of something else on the disk, where the log
+// cannot make up for it any more. now is what is covered, as far as it is known.
+func (c *checkpointer) settle(now *cover) error {
+	c.settled = time.Now()
+	if now.position > 0 && now.keep == 0 {
+		return nil // nothing of the log was dropped
+	}
+	return c.log.store.settle(snapStream)
 }
 
 // A lostError says that a checkpoint is older than the one that was written last, or
@@ -498,7 +519,7 @@ func (c *checkpointer) writeCover(ctx context.Context) error {
 		next.position, err = l.link.put(ctx, formatted(subject(coverSubjects, l.name), next.encode()), now.position)
 		if err == nil {
 			c.cover = next
-			return nil
+			return c.settle(next)
 		}
 		if !errors.Is(err, errMoved) {
 			return fmt.Errorf("write what the checkpoints cover: %w", err)

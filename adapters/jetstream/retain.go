@@ -51,7 +51,7 @@ func (l *log) Retain(ctx context.Context, cut func(component, machine string) fs
 	if err := l.store.settle(snapStream); err != nil {
 		return err
 	}
-	return l.link.purge(ctx)
+	return l.link.purge(ctx, func() error { return l.store.settle(logStream) })
 }
 
 // stillOurs fails with fsm.ErrFenced if somebody else has claimed the log: who
@@ -237,8 +237,9 @@ const (
 	purgePause = 20 * time.Millisecond
 )
 
-// purge drops what no log of the stream needs any more.
-func (l *link) purge(ctx context.Context) error {
+// purge drops what no log of the stream needs any more. settle puts the stream on
+// the disk: the server writes anew what is left of a block.
+func (l *link) purge(ctx context.Context, settle func() error) error {
 	keep, _, err := l.needed(ctx)
 	if err != nil {
 		return err
@@ -256,6 +257,9 @@ func (l *link) purge(ctx context.Context) error {
 		first = min(keep, first+max(step, 1))
 		if err := l.log.Purge(ctx, jetstream.WithPurgeSequence(first)); err != nil {
 			return fmt.Errorf("drop the log before position %d: %w", first, err)
+		}
+		if err := settle(); err != nil {
+			return err
 		}
 		select {
 		case <-time.After(purgePause):

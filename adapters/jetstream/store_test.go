@@ -1,8 +1,11 @@
 package jetstream_test
 
 import (
+	"context"
 	"flag"
+	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"testing"
 
@@ -13,6 +16,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(retainingEnv); dir != "" {
+		if err := appendAndDrop(context.Background(), dir, os.Getenv("FSMESH_TEST_SYNC")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// Each run of the property opens many folders. -rapid.checks sets another
 	// number.
 	flag.Parse()
