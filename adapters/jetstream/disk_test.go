@@ -103,6 +103,18 @@ func TestServerThatGaveUpComesBack(t *testing.T) {
 	}
 }
 
+// Room that is made later is of use without a restart: the server has no limit of its
+// own, which it would take from what is free at its start.
+func TestServerHasNoLimitOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s, _ := testLog(t, t.TempDir(), Options{})
+	s.folder.mu.Lock()
+	defer s.folder.mu.Unlock()
+	if most := s.folder.server.JetStreamConfig().MaxStore; most != noLimit {
+		t.Errorf("the server stores %d bytes at most, want %d", most, int64(noLimit))
+	}
+}
+
 // countHistory counts the records of an instance, which must be in their order.
 func countHistory(t *testing.T, l fsm.Log, instance string) (n int, err error) {
 	t.Helper()

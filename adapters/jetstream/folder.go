@@ -93,7 +93,7 @@ func writable(dir string) error {
 
 func (f *folder) start(ctx context.Context) (*server.Server, error) {
 	o := natsserver.Base(f.dir)
-	o.MaxPayload = natsserver.StorePayload
+	o.MaxPayload, o.JetStreamMaxStore = natsserver.StorePayload, noLimit
 	switch f.sync.mode {
 	case syncInterval:
 		o.SyncAlways, o.SyncInterval = false, f.sync.every
@@ -118,6 +118,12 @@ func (f *folder) start(ctx context.Context) (*server.Server, error) {
 	}
 	return s, nil
 }
+
+// noLimit is what the server may store, in bytes. On its own it would set three
+// quarters of what was free at its start, for as long as it runs: a quarter of the
+// disk would be of no use, and room that is made later neither. The reserve is what
+// keeps it from the end of the disk.
+const noLimit = 1 << 60
 
 // madeFile is there once the server's description of the streams is on the disk.
 const madeFile = "made"
