@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -9,7 +10,10 @@ import (
 	"time"
 
 	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/internal/natsserver"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Before the disk is full batches are refused with an error that says what to
@@ -112,6 +116,65 @@ func TestServerHasNoLimitOfItsOwn(t *testing.T) {
 	defer s.folder.mu.Unlock()
 	if most := s.folder.server.JetStreamConfig().MaxStore; most != noLimit {
 		t.Errorf("the server stores %d bytes at most, want %d", most, int64(noLimit))
+	}
+}
+
+// Somebody else's server may have a limit. What it refuses for that is not stored, and
+// callers are told so at once; when it takes writes again so does the store.
+func TestServerThatStoresNoMore(t *testing.T) {
+	t.Parallel()
+	o := natsserver.Base(t.TempDir())
+	o.JetStreamMaxStore, o.SyncAlways = 1<<20, false
+	server, err := natsserver.Run(t.Context(), o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { natsserver.End(server) })
+	nc, err := nats.Connect("", nats.InProcessServer(server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(t.Context(), js, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	opened, err := s.Open(t.Context(), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := opened.Claim(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	a := func(version uint64) error {
+		return opened.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{step("a", version)}})
+	}
+	if err := a(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BALLAST"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := js.Publish(t.Context(), "BALLAST", make([]byte, 600<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := a(2); !errors.Is(err, ErrUnavailable) || errors.Is(err, fsm.ErrUnknownOutcome) {
+			t.Fatalf("append to a server that stores no more: %v, want ErrUnavailable", err)
+		}
+	}
+	if err := js.DeleteStream(t.Context(), "BALLAST"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a(2); err != nil {
+		t.Errorf("append once there is room: %v", err)
 	}
 }
 

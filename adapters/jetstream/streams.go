@@ -98,9 +98,14 @@ func newLink(ctx context.Context, commits, reads jetstream.JetStream, o Options)
 	return l, nil
 }
 
-// codeWrongSequence is the server's error code for a message that expects
-// another one to be the last of its subject.
-const codeWrongSequence = 10071
+const (
+	// codeWrongSequence is the server's error code for a message that expects
+	// another one to be the last of its subject.
+	codeWrongSequence = 10071
+	// codeNoResources is that for any message when what the server may store is
+	// stored: it has not looked at the message.
+	codeNoResources = 10023
+)
 
 var (
 	// errMoved: the log's last message is not the one that was expected.
@@ -126,6 +131,8 @@ func (l *link) put(ctx context.Context, m *nats.Msg, expect uint64) (uint64, err
 		return ack.Sequence, nil
 	case errors.As(err, &api) && api.ErrorCode == codeWrongSequence:
 		return 0, errMoved
+	case errors.As(err, &api) && api.ErrorCode == codeNoResources:
+		return 0, fmt.Errorf("%w: the server stores no more: %w", errUnsent, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded),
 		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload):
 		return 0, fmt.Errorf("%w: %w", errUnsent, err)
