@@ -21,8 +21,9 @@ type Node struct {
 	server *server.Server
 	logger *slog.Logger
 	lock   *flock.Flock
-	hidden bool          // it listens, but for nobody
-	auth   []nats.Option // what the node asks of its own connections
+	revive *natsserver.Reviver // nil without Data
+	hidden bool                // it listens, but for nobody
+	auth   []nats.Option       // what the node asks of its own connections
 
 	mu      sync.Mutex // guards stopped
 	stopped bool
@@ -67,6 +68,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if n.server, err = natsserver.Run(ctx, opts, c.Logger); err != nil {
 		n.unlock()
 		return nil, fmt.Errorf("node: %w", err)
+	}
+	if c.Data != "" {
+		n.revive = natsserver.Revive(n.server, c.Data, c.Logger)
 	}
 	return n, nil
 }
@@ -180,6 +184,9 @@ func (n *Node) Stop(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		if n.revive != nil {
+			n.revive.Stop()
+		}
 		natsserver.End(n.server)
 		n.unlock()
 	}()

@@ -1,0 +1,125 @@
+package natsserver
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// A Reviver brings the JetStream of a server back, inside the server, that has given
+// it up for a full disk, or a stream of it for a write that failed. What it had in
+// memory only counts for nothing then: the streams are read from the disk again.
+// Connections, and all that is no JetStream, go on meanwhile.
+//
+// It leaves a server in a cluster alone, and a JetStream that was never sound: that is
+// damage, and no want of room.
+type Reviver struct {
+	server *server.Server
+	dir    string
+	logger *slog.Logger
+	stop   chan struct{}
+	done   chan struct{}
+}
+
+const (
+	// reviveEvery is how often a server is looked at.
+	reviveEvery = time.Second
+	// reviveRoom is how many bytes have to fit on the disk for a new try.
+	reviveRoom = 8 << 20
+)
+
+// Revive begins to look after a server whose JetStream is in a folder, until Stop.
+func Revive(s *server.Server, dir string, logger *slog.Logger) *Reviver {
+	r := &Reviver{s, dir, logger, make(chan struct{}), make(chan struct{})}
+	go r.run()
+	return r
+}
+
+// Stop ends the looking after, and waits for it. It is called once, before End.
+func (r *Reviver) Stop() {
+	close(r.stop)
+	<-r.done
+}
+
+func (r *Reviver) run() {
+	defer close(r.done)
+	t := time.NewTicker(reviveEvery)
+	defer t.Stop()
+	sound, problem := r.sick() == nil, ""
+	for {
+		select {
+		case <-t.C:
+		case <-r.stop:
+			return
+		}
+		if r.server.JetStreamIsClustered() {
+			return
+		}
+		why := r.sick()
+		if why == nil {
+			sound, problem = true, ""
+			continue
+		}
+		if !sound {
+			continue
+		}
+		if problem == "" {
+			r.logger.Error("the JetStream of the node gave up, most likely for want of room on the disk; it is started again once there is some", "folder", r.dir, "err", why)
+		}
+		switch err := r.revive(); {
+		case err == nil:
+			r.logger.Info("the JetStream of the node is back", "folder", r.dir)
+			problem = ""
+		case err.Error() != problem:
+			problem = err.Error()
+			r.logger.Error("the JetStream of the node cannot be started again yet; it is tried until it can", "folder", r.dir, "err", err)
+		}
+	}
+}
+
+// sick says what is wrong with the JetStream.
+func (r *Reviver) sick() error {
+	if !r.server.JetStreamEnabled() {
+		return errors.New("it is switched off")
+	}
+	for _, e := range r.server.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		if e.Type == server.HealthzErrorStream && strings.Contains(e.Error, "write error") {
+			return errors.New(e.Error)
+		}
+	}
+	return nil
+}
+
+func (r *Reviver) revive() error {
+	if err := r.room(); err != nil {
+		return err
+	}
+	if err := r.server.ShutdownJetStream(); err != nil {
+		return err
+	}
+	// The settings but for the folder are the server's.
+	if err := r.server.EnableJetStream(&server.JetStreamConfig{StoreDir: r.dir}); err != nil {
+		return errors.Join(err, r.server.ShutdownJetStream())
+	}
+	return r.sick()
+}
+
+// room fails if the disk takes no writes.
+func (r *Reviver) room() error {
+	path := filepath.Join(r.dir, "probe")
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = w.Write(make([]byte, reviveRoom))
+		err = errors.Join(err, w.Sync(), w.Close(), os.Remove(path))
+	}
+	if err != nil {
+		return fmt.Errorf("the disk takes no %d MB: %w", reviveRoom>>20, err)
+	}
+	return nil
+}
