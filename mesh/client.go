@@ -138,6 +138,19 @@ func (c *Client) Get(ctx context.Context, t Target) (_ *Outcome, err error) {
 	return c.toOwner(ctx, t, &Command{Do: doGet})
 }
 
+// ErrDropped is why a history that is read piece by piece ends: what comes next was
+// dropped meanwhile, as too old.
+var ErrDropped = errors.New("some of the records were dropped, as too old, while they were read: ask again")
+
+// Follows fails with ErrDropped if the records of an outcome do not follow on that of a
+// version, which was the last of the piece before.
+func (o *Outcome) Follows(version uint64) error {
+	if len(o.Records) > 0 && o.Records[0].Version != version+1 {
+		return ErrDropped
+	}
+	return nil
+}
+
 // History returns records of an instance from the one after a version on,
 // oldest first: at most limit, and as many as fit into one answer; Outcome.More
 // says that there are more.

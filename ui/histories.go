@@ -85,6 +85,9 @@ func readHistory(ctx context.Context, client Client, in *mesh.Instance, after ui
 		if err != nil {
 			return records, err
 		}
+		if len(records) > 0 && out.Follows(after) != nil {
+			records = nil // what was read is not kept any more
+		}
 		records = append(records, out.Records...)
 		if !out.More || len(out.Records) == 0 {
 			break

@@ -109,6 +109,9 @@ func (s *session) records(ctx context.Context, t mesh.Target, after uint64, limi
 			left -= n
 		}
 		out, err := s.client.History(ctx, t, after, left)
+		if err == nil && n > 0 {
+			err = out.Follows(after)
+		}
 		if err != nil {
 			return unanswered(err)
 		}

@@ -113,6 +113,9 @@ func (a *API) history(name string) func(http.ResponseWriter, *http.Request) erro
 func (a *API) records(ctx context.Context, t mesh.Target, after uint64, limit int, take func([]*fsm.Record) error) (more bool, err error) {
 	for n := 0; ; {
 		out, err := a.c.Commands.History(ctx, t, after, min(limit-n, historyPiece))
+		if err == nil && n > 0 {
+			err = out.Follows(after)
+		}
 		if err != nil {
 			return false, err
 		}
