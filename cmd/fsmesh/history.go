@@ -225,10 +225,16 @@ func (s *session) diff(ctx context.Context, t mesh.Target, o *looking) error {
 		before = p.Data
 	}
 	list := s.later("VERSION", "EVENT", "TO", "PATH", "BEFORE", "AFTER")
+	last := o.after
 	err := s.records(ctx, t, o.after, o.limit, func(rec *fsm.Record) error {
 		now := rec.Past()
-		line := &diffLine{rec.Version, rec.Event.Type, rec.After, rec.Time, fsm.Diff(before, now.Data)}
-		before = now.Data
+		line := &diffLine{Version: rec.Version, Event: rec.Event.Type, State: rec.After, Time: rec.Time}
+		if rec.Version == last+1 {
+			line.Changes = fsm.Diff(before, now.Data)
+		} else {
+			fmt.Fprintf(s.p.stderr, "fsmesh: records before version %d are not kept: what it changed is not known\n", rec.Version)
+		}
+		before, last = now.Data, rec.Version
 		return list().addChanges(line)
 	})
 	if err != nil {

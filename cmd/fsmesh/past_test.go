@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
 )
 
 // hosted waits until a runtime is on the mesh.
@@ -62,6 +64,29 @@ func TestLookBack(t *testing.T) {
 	at(t, url, exitNotFound, "deadletters", "resend", "o-1/4", "0")
 	at(t, url, exitUsage, "deadletters", "resend", "o-1", "0")
 	at(t, url, exitUsage, "deadletters", "resend", "o-1/4", "x")
+}
+
+// What the first record of a history changed is not known where those before it are
+// not kept.
+func TestDiffWithoutTheFirstRecords(t *testing.T) {
+	t.Parallel()
+	url := startNode(t)
+	rt := attached(t, url, []byte("name: C\nstateMachines:\n  - name: M\n    initialState: A\n    states: [{name: A}]\n    transitions: [{from: A, to: A, event: GO}]\n"))
+	in, err := rt.Create(t.Context(), "M", map[string]any{"n": -1, "name": "old"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		if _, err := rt.Send(t.Context(), in.ID(), fsm.Event{Type: "GO", Payload: map[string]any{"n": i}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := at(t, url, exitDone, "history", in.ID(), "--diff")
+	wants(t, "what is not known", got.err, "are not kept")
+	wants(t, "the last change", got.out, "48", "49")
+	if strings.Contains(got.out, "old") {
+		t.Errorf("something that was there before is shown as a change:\n%s", got.out)
+	}
 }
 
 // A store is looked into when its program has stopped; one that was damaged is

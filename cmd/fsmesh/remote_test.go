@@ -237,12 +237,31 @@ func TestAmbiguousMachine(t *testing.T) {
 func TestListPages(t *testing.T) {
 	t.Parallel()
 	url := startNode(t)
-	quiet := slog.New(slog.DiscardHandler)
 	data, err := os.ReadFile("testdata/order.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	comp, _, err := fsm.ParseComponent(data)
+	rt := attached(t, url, data)
+	const n = 2*pageSize + 7
+	for i := range n {
+		if _, err := rt.Create(t.Context(), "Order", nil, fsm.WithKey(fmt.Sprint("k", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for limit, want := range map[string]int{"0": n, "1500": 1500} {
+		var list []instanceLine
+		got := at(t, url, exitDone, "ls", "--limit", limit, "-o", "json", "--timeout", "20s")
+		if err := json.Unmarshal([]byte(got.out), &list); err != nil || len(list) != want {
+			t.Errorf("ls --limit %s: %d instances, %v; want %d; it said %q", limit, len(list), err, want, got.err)
+		}
+	}
+}
+
+// attached starts a runtime of this process, without a store, on a mesh.
+func attached(t *testing.T, url string, definition []byte) *fsm.Runtime {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	comp, _, err := fsm.ParseComponent(definition)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,19 +292,7 @@ func TestListPages(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	const n = 2*pageSize + 7
-	for i := range n {
-		if _, err := rt.Create(t.Context(), "Order", nil, fsm.WithKey(fmt.Sprint("k", i))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for limit, want := range map[string]int{"0": n, "1500": 1500} {
-		var list []instanceLine
-		got := at(t, url, exitDone, "ls", "--limit", limit, "-o", "json", "--timeout", "20s")
-		if err := json.Unmarshal([]byte(got.out), &list); err != nil || len(list) != want {
-			t.Errorf("ls --limit %s: %d instances, %v; want %d; it said %q", limit, len(list), err, want, got.err)
-		}
-	}
+	return rt
 }
 
 func TestWatch(t *testing.T) {
