@@ -127,6 +127,9 @@ func (p *program) storeInfoCommand() *cobra.Command {
 			return writeDocument(p.stdout, form.value, &out)
 		}
 		fmt.Fprintf(p.stdout, "%s: %d bytes of records, %d bytes of checkpoints\n", out.Store, out.Bytes, out.CheckpointBytes)
+		if out.HeldBy != "" {
+			fmt.Fprintf(p.stdout, "positions %d to %d; those from %d on are needed, the first of them by %s\n", out.First, out.Last, out.Needed, out.HeldBy)
+		}
 		list := (&remote{p: p, form: form}).listing("LOG", "LIVE", "ENDED", "RECORDS", "FRAMES", "OLDEST", "POSITION", "CHECKPOINT", "EPOCH", "CLAIMED BY")
 		for _, l := range out.Logs {
 			if err := list.add(&l, l.Name, strconv.Itoa(l.Live), strconv.Itoa(l.Ended), number(l.Records), number(l.KeptFrames), l.Oldest,
