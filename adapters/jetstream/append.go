@@ -17,6 +17,7 @@ type attempt struct {
 	frameHeader
 	packed []byte
 	batch  fsm.Batch
+	seen   uint64 // position at which the server shows it; 0: it was not looked for
 }
 
 // is reports whether a stored message is this very frame. Its number and epoch
@@ -143,7 +144,7 @@ func (l *log) resolve(whole context.Context, a *attempt, cause error) error {
 			return unknown(cause, gaveUp(whole, ctx, err))
 		}
 		if m != nil && m.position != l.at.position {
-			return l.judge(a, m)
+			return l.judge(ctx, a, m, cause)
 		}
 		barrier := &attempt{frameHeader: l.header(l.claim, 0)}
 		switch position, err := l.publish(ctx, barrier); {
@@ -158,14 +159,19 @@ func (l *log) resolve(whole context.Context, a *attempt, cause error) error {
 }
 
 // judge says what it means that this is the last message of the log.
-func (l *log) judge(a *attempt, m *message) error {
+func (l *log) judge(ctx context.Context, a *attempt, m *message, cause error) error {
 	if a.is(m) {
-		l.accept(a, m.position)
-		return nil
+		return l.confirm(ctx, a, m.position, cause)
 	}
 	f, err := l.frame(m)
 	if err != nil {
 		return err
+	}
+	if a.seen != 0 && f.claim == l.claim && len(f.packed) == 0 && f.number == a.number+1 {
+		// What confirms it, whose answer got lost.
+		l.accept(a, a.seen)
+		l.accept(&attempt{frameHeader: f.frameHeader}, m.position)
+		return nil
 	}
 	if f.claim == l.claim && len(f.packed) == 0 && f.number == l.at.frame+1 {
 		// A barrier of our own, whose answer got lost.
@@ -176,6 +182,27 @@ func (l *log) judge(a *attempt, m *message) error {
 	l.epoch, l.claim, l.pending = 0, f.claim, nil
 	l.mu.Unlock()
 	return l.fenced(f.claim)
+}
+
+// confirm takes in a frame that the server shows and did not acknowledge. Of somebody
+// else's server that is no proof that it is on the disk: where a write or its sync has
+// failed, it may be shown from memory. But no other write is taken then, so an empty
+// frame that is taken behind it proves it. Of the store's own server it is known whether
+// it is sound.
+func (l *log) confirm(ctx context.Context, a *attempt, position uint64, cause error) error {
+	if l.store.folder != nil {
+		l.accept(a, position)
+		return nil
+	}
+	a.seen = position
+	behind := &attempt{frameHeader: frameHeader{log: l.id, claim: l.claim, number: a.number + 1, records: a.records}}
+	at, err := l.publishAfter(ctx, behind, position)
+	if err != nil {
+		return unknown(cause, err)
+	}
+	l.accept(a, position)
+	l.accept(behind, at)
+	return nil
 }
 
 func unknown(errs ...error) error {

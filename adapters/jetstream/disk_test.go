@@ -119,10 +119,10 @@ func TestServerHasNoLimitOfItsOwn(t *testing.T) {
 	}
 }
 
-// Somebody else's server may have a limit. What it refuses for that is not stored, and
-// callers are told so at once; when it takes writes again so does the store.
-func TestServerThatStoresNoMore(t *testing.T) {
-	t.Parallel()
+// limited returns a log on somebody else's server that stores no more than 1 MB.
+// ballast fills that, until room is called.
+func limited(t *testing.T) (l *log, ballast func() (room func())) {
+	t.Helper()
 	o := natsserver.Base(t.TempDir())
 	o.JetStreamMaxStore, o.SyncAlways = 1<<20, false
 	server, err := natsserver.Run(t.Context(), o, slog.New(slog.DiscardHandler))
@@ -139,11 +139,15 @@ func TestServerThatStoresNoMore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(t.Context(), js, Options{})
+	s, err := New(t.Context(), js, Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	opened, err := s.Open(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)
@@ -151,30 +155,91 @@ func TestServerThatStoresNoMore(t *testing.T) {
 	if _, err := opened.Claim(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
-	a := func(version uint64) error {
-		return opened.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{step("a", version)}})
-	}
-	if err := a(1); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BALLAST"}); err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if _, err := js.Publish(t.Context(), "BALLAST", make([]byte, 600<<10)); err != nil {
+	return opened.(*leasedLog).log, func() func() {
+		t.Helper()
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "BALLAST"}); err != nil {
 			t.Fatal(err)
 		}
+		for range 2 {
+			if _, err := js.Publish(t.Context(), "BALLAST", make([]byte, 600<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return func() {
+			t.Helper()
+			if err := js.DeleteStream(t.Context(), "BALLAST"); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
+}
+
+// Somebody else's server may have a limit. What it refuses for that is not stored, and
+// callers are told so at once; when it takes writes again so does the store.
+func TestServerThatStoresNoMore(t *testing.T) {
+	t.Parallel()
+	l, ballast := limited(t)
+	add(t, l, step("a", 1))
+	room := ballast()
 	for range 2 {
-		if err := a(2); !errors.Is(err, ErrUnavailable) || errors.Is(err, fsm.ErrUnknownOutcome) {
+		err := l.Append(t.Context(), fsm.Batch{Records: []*fsm.Record{step("a", 2)}})
+		if !errors.Is(err, ErrUnavailable) || errors.Is(err, fsm.ErrUnknownOutcome) {
 			t.Fatalf("append to a server that stores no more: %v, want ErrUnavailable", err)
 		}
 	}
-	if err := js.DeleteStream(t.Context(), "BALLAST"); err != nil {
+	room()
+	add(t, l, step("a", 2))
+}
+
+// What somebody else's server shows and did not acknowledge counts as stored once the
+// server takes another write behind it, and not before.
+func TestWhatIsShownIsConfirmed(t *testing.T) {
+	t.Parallel()
+	l, ballast := limited(t)
+	add(t, l, step("a", 1))
+	for round := range uint64(2) { // in the second the answer to that write gets lost, too
+		b := fsm.Batch{Records: []*fsm.Record{step("a", 2+round)}}
+		l.mu.RLock()
+		l.versions(b.Records)
+		l.mu.RUnlock()
+		a := &attempt{frameHeader: l.header(l.claim, 1), packed: l.encoded.frame(l, b), batch: b}
+		l.encoded.keep()
+		position, err := l.publish(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.pending = a
+		room := ballast()
+		for range 2 {
+			if err := l.Append(t.Context(), b); !errors.Is(err, fsm.ErrUnknownOutcome) {
+				t.Fatalf("what is shown, while the server takes no writes: %v, want that the outcome is not known", err)
+			}
+		}
+		room()
+		if round == 1 {
+			behind := &attempt{frameHeader: frameHeader{log: l.id, claim: l.claim, number: a.number + 1, records: a.records}}
+			if _, err := l.publishAfter(t.Context(), behind, position); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(t, l, b.Records...)
+	}
+	add(t, l, step("a", 4))
+	if n, err := countHistory(t, l, "a"); err != nil || n != 4 {
+		t.Errorf("history of %d records, %v; want 4", n, err)
+	}
+	opened, err := openLog(t.Context(), l.store, "x")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a(2); err != nil {
-		t.Errorf("append once there is room: %v", err)
+	defer opened.end()
+	for _, err := range opened.Restore(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p, _ := opened.index.get("a"); p.last() != 4 {
+		t.Errorf("version %d after a restore, want 4", p.last())
 	}
 }
 
