@@ -3,6 +3,7 @@ package demo
 import (
 	"bytes"
 	"context"
+	"iter"
 	"log/slog"
 	"maps"
 	"slices"
@@ -184,6 +185,62 @@ func TestShift(t *testing.T) {
 		cancel()
 		if err := <-ran; err != nil || begun != ended || begun < 3 {
 			t.Errorf("ended with %v, begun %d times, ended %d times", err, begun, ended)
+		}
+	})
+}
+
+// A large runtime is one in which a look through its table takes a second.
+type large struct {
+	Runtime
+	looked int
+}
+
+func (l *large) Instances(f fsm.Filter) iter.Seq[*fsm.Instance] {
+	time.Sleep(time.Second)
+	l.looked++
+	return l.Runtime.Instances(f)
+}
+
+// TestLargeShop has the load of a shop in which it takes long to find somebody act all
+// the same, and not look for somebody most of the time.
+func TestLargeShop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		components, err := Components()
+		if err != nil {
+			t.Fatal(err)
+		}
+		rt, err := fsm.NewRuntime(fsm.Config{Name: "demo", Components: components, Hooks: Hooks(7), Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = rt.Start(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithCancel(t.Context())
+		shop := &large{Runtime: rt}
+		load := Load{Runtimes: map[string]Runtime{"Shop": shop, "Fulfilment": shop}, Seed: 7, Logger: slog.New(slog.DiscardHandler)}
+		ran := make(chan error, 1)
+		go func() { ran <- load.Run(ctx) }()
+		const seconds = 600
+		time.Sleep(seconds * time.Second)
+		end()
+		if err := <-ran; err != nil {
+			t.Error(err)
+		}
+		applied := uint64(0)
+		for _, m := range rt.Counts().Machines {
+			applied += m.Applied
+		}
+		t.Logf("looked %d times, %d events were applied", shop.looked, applied)
+		if shop.looked > seconds/4 {
+			t.Errorf("it looked for somebody in %d of %d seconds", shop.looked, seconds)
+		}
+		if applied < seconds {
+			t.Errorf("%d events were applied in %d seconds", applied, seconds)
+		}
+		if err := rt.Stop(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

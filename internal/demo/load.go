@@ -49,6 +49,8 @@ type Load struct {
 	orders int
 	// waiting has ids by component, machine and state.
 	waiting map[[3]string][]string
+	// rest is until when nobody is looked up there.
+	rest map[[3]string]time.Time
 }
 
 // stuck are the keys of the orders that nobody will ever pay.
@@ -95,7 +97,7 @@ func (l *Load) setDefaults() {
 	}
 	l.rng = rand.New(rand.NewPCG(l.Seed, 0))
 	l.orders = 1000
-	l.waiting = map[[3]string][]string{}
+	l.waiting, l.rest = map[[3]string][]string{}, map[[3]string]time.Time{}
 }
 
 // quiet drops an error that comes of the end of the context.
@@ -350,13 +352,18 @@ func (l *Load) send(ctx context.Context, a action) error {
 // the runtime's whole table.
 const stock = 200
 
+// restShare bounds the time that looking up takes, to one part in so many for each
+// state: of a million instances it takes a second, and there may be few in a state.
+const restShare = 60
+
 // next takes one of the instances that are known to wait in the action's state
 // and still do. Chance leaves some alone for long, so that timeouts have
 // something to do.
 func (l *Load) next(a action) (id string, ok bool) {
 	at := [3]string{a.component, a.machine, a.state}
-	if len(l.waiting[at]) == 0 {
+	if begin := time.Now(); len(l.waiting[at]) == 0 && !begin.Before(l.rest[at]) {
 		l.waiting[at] = l.lookUp(at)
+		l.rest[at] = time.Now().Add(restShare * time.Since(begin))
 	}
 	for ids := l.waiting[at]; len(ids) > 0; ids = l.waiting[at] {
 		i := l.rng.IntN(len(ids))
