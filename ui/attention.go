@@ -78,10 +78,14 @@ func (f *fleet) setAside() (out []attentionView) {
 		if m.Quarantined == 0 {
 			continue
 		}
+		why := "It can't advance them: their machine or state is not defined there any more, or the store holds another version of them. They go on after a start that can."
+		if m.Quarantined == 1 {
+			why = "It can't advance it: its machine or state is not defined there any more, or the store holds another version of it. It goes on after a start that can."
+		}
 		out = append(out, attentionView{
 			urgent: true,
 			what:   counted(m.Quarantined, "instance") + " of " + m.Name + " (" + m.Component + ") quarantined",
-			why:    "It can't advance them: their machine or state is not defined there any more, or the store holds another version of them. They go on after a start that can.",
+			why:    why,
 			links:  []linkView{{"Open", quarantinedOf(m)}, {"Runtimes", "runtimes"}},
 		})
 	}

@@ -95,6 +95,9 @@ func TestAttentionOfFleet(t *testing.T) {
 		runtime("fine", mesh.Live, 5, 0), runtime("done", mesh.Stopped, 3, 3), runtime("paused", mesh.Stopped, 3, 2),
 		runtime("gone", mesh.Lost, 1500, 2), runtime("double", mesh.Live, 1, 0), runtime("double", mesh.Live, 1, 0),
 	}}
+	held := runtime("held", mesh.Live, 2, 0)
+	held.Quarantined = 1
+	fl.runtimes = append(fl.runtimes, held)
 	fl.bridges = []bridgeView{
 		{broker: "redis://a", kind: "ok", counters: []counterView{{"received", 4, false}}},
 		{broker: "redis://b", kind: "warn", heardFor: "2 m ago"},
@@ -103,6 +106,7 @@ func TestAttentionOfFleet(t *testing.T) {
 	got := attentionOf(fl)
 	want := []string{
 		"Runtime gone (Orders) is lost: Last heard at 03:11:07. 1,498 instances shown as of then",
+		"1 instance of held (Orders) quarantined: It can't advance it: its machine or state",
 		"Runtime paused (Orders) has stopped: Since 03:11:07. 1 instance shown",
 		"Two runtimes double host Orders",
 		"The bridge to redis://b is silent: Last heard 2 m ago.",
@@ -111,14 +115,14 @@ func TestAttentionOfFleet(t *testing.T) {
 	if len(got) != len(want) {
 		t.Fatalf("got %d entries, want %d: %+v", len(got), len(want), got)
 	}
-	if a := alertsOf(fl, got); a != (alerts{all: 5, urgent: 1, lost: 1, silent: 1}) {
+	if a := alertsOf(fl, got); a != (alerts{all: 6, urgent: 2, lost: 1, silent: 1}) {
 		t.Errorf("alerts are %+v", a)
 	}
 	for i, a := range got {
 		if line := a.what + ": " + a.why; !strings.HasPrefix(line, want[i]) {
 			t.Errorf("entry %d is %q, want %q", i, line, want[i])
 		}
-		if a.urgent != (i == 0) {
+		if a.urgent != (i < 2) {
 			t.Errorf("%q: urgent is %v", a.what, a.urgent)
 		}
 		if len(a.links) == 0 {
