@@ -76,13 +76,14 @@ func (s *site) dashboard(ctx context.Context, b broker, outside *brokers) error 
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	guard, err := s.guard(l.Addr(), log)
+	metrics := api.NewMetrics()
+	guard, err := s.guard(l.Addr(), metrics, log)
 	if err != nil {
 		return errors.Join(err, l.Close(), m.leave())
 	}
 	log.Info("serving", "url", url(l.Addr()), "mesh", m.bus.Mesh())
 	s.announce(l)
-	err = serveDashboard(ctx, m.bus, l, guard, api.Health{Broker: b.names(outside)}, readBuild().Version, log)
+	err = serveDashboard(ctx, m.bus, l, guard, metrics, api.Health{Broker: b.names(outside)}, readBuild().Version, log)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil // it was ended before it had begun
 	}
@@ -92,14 +93,13 @@ func (s *site) dashboard(ctx context.Context, b broker, outside *brokers) error 
 
 // serveDashboard serves the pages and the API of a mesh until the context ends.
 // It is all that a dashboard is.
-func serveDashboard(ctx context.Context, bus *mesh.Bus, l net.Listener, guard *access.Guard, health api.Health, version string, log *slog.Logger) error {
+func serveDashboard(ctx context.Context, bus *mesh.Bus, l net.Listener, guard *access.Guard, metrics *api.Metrics, health api.Health, version string, log *slog.Logger) error {
 	defer l.Close()
 	view, err := mesh.Watch(ctx, bus, mesh.ViewOptions{Logger: log})
 	if err != nil {
 		return err
 	}
 	defer view.Close(context.WithoutCancel(ctx))
-	metrics := api.NewMetrics()
 	client := mesh.NewClient(bus, mesh.ClientOptions{Observe: metrics.Called})
 	pages, err := ui.New(ctx, ui.Config{View: view, Client: client, Bus: bus, LogOut: guard.LogOut(), Metrics: metrics, Version: version, Logger: log})
 	if err != nil {

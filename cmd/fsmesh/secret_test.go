@@ -105,6 +105,8 @@ func TestCredentials(t *testing.T) {
 	wants(t, "after the login", ask(http.StatusOK, "POST", "login", "password=s3cr3t+password&next="+neturl.QueryEscape("/machine?component=Orders&machine=Order")), "Orders")
 	ask(http.StatusOK, "GET", "api/instances", "")
 	ask(http.StatusForbidden, "POST", "instance", "id=x&event=PAY", "Origin", "https://evil.example")
+	wants(t, "what was refused", ask(http.StatusOK, "GET", "metrics", ""), `fsmesh_http_refused_total{reason="unauthorized"} 18`,
+		`fsmesh_http_refused_total{reason="wrong_password"} 1`, `fsmesh_http_refused_total{reason="cross_origin"} 2`)
 	if log := p.stderr.String(); strings.Contains(log, "s3cr3t") || strings.Contains(log, "insecure") {
 		t.Errorf("the log has a secret, or says that there is none:\n%s", log)
 	}

@@ -113,7 +113,8 @@ type pages struct {
 
 // open makes pages and API. They know of the mesh what the bus tells, no more.
 func (s *site) open(ctx context.Context, m *membership, broker string, at net.Addr, log *slog.Logger) (*pages, error) {
-	guard, err := s.guard(at, log)
+	metrics, version := api.NewMetrics(), readBuild().Version
+	guard, err := s.guard(at, metrics, log)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +122,6 @@ func (s *site) open(ctx context.Context, m *membership, broker string, at net.Ad
 	if p.view, err = mesh.Watch(ctx, m.bus, mesh.ViewOptions{Logger: log}); err != nil {
 		return nil, err
 	}
-	metrics, version := api.NewMetrics(), readBuild().Version
 	client := mesh.NewClient(m.bus, mesh.ClientOptions{Observe: metrics.Called})
 	health := api.Health{Broker: broker}
 	if m.store != nil {
@@ -217,12 +217,12 @@ func url(a net.Addr) string {
 
 // guard is what stands before all that is served. It says so where that lets
 // everybody in.
-func (s *site) guard(at net.Addr, log *slog.Logger) (*access.Guard, error) {
+func (s *site) guard(at net.Addr, metrics *api.Metrics, log *slog.Logger) (*access.Guard, error) {
 	if !s.guarded() && !access.IsLoopback(at.String()) {
 		log.Warn("insecure: other machines can reach this address and may do everything; no password and no token is asked for", "listen", at.String())
 	}
 	c := s.secrets
-	c.Hosts, c.AllowWith, c.Logger = s.hosts(at), "--allow-host", log
+	c.Hosts, c.AllowWith, c.Refused, c.Logger = s.hosts(at), "--allow-host", metrics.Refused, log
 	return access.New(c)
 }
 

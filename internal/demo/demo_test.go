@@ -222,7 +222,7 @@ func TestLargeShop(t *testing.T) {
 		load := Load{Runtimes: map[string]Runtime{"Shop": shop, "Fulfilment": shop}, Seed: 7, Logger: slog.New(slog.DiscardHandler)}
 		ran := make(chan error, 1)
 		go func() { ran <- load.Run(ctx) }()
-		const seconds = 600
+		const seconds = 120
 		time.Sleep(seconds * time.Second)
 		end()
 		if err := <-ran; err != nil {

@@ -31,6 +31,7 @@ const (
 
 // A site is a guarded server, and a browser without redirects.
 type site struct {
+	refused []string // the codes, in order
 	t       *testing.T
 	server  *httptest.Server
 	browser *http.Client
@@ -41,6 +42,7 @@ func open(t *testing.T, c Config, prefix string) *site {
 	t.Helper()
 	s := &site{t: t}
 	c.Logger = slog.New(slog.NewTextHandler(&s.log, nil))
+	c.Refused = func(code string) { s.refused = append(s.refused, code) }
 	g, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -286,6 +288,26 @@ func FuzzNext(f *testing.F) {
 			t.Fatalf("%q leads to %v, %v", next, u, err)
 		}
 	})
+}
+
+// What is refused is told, by its code; what is let in, and who is led to the login,
+// is not.
+func TestRefusalsAreTold(t *testing.T) {
+	s := open(t, Config{Password: password, Hosts: []string{"shop.example"}}, "")
+	s.want(200, "GET", "/healthz", "")
+	s.want(303, "GET", "/x", "", "Accept", "text/html")
+	s.want(403, "GET", "/x", "", "Host", "evil.example")
+	s.want(403, "POST", "/x", "a=b", "Sec-Fetch-Site", "cross-site")
+	s.want(401, "GET", "/api/x", "")
+	for range maxAttempts {
+		s.want(401, "POST", "/login", "password=x")
+	}
+	s.want(429, "POST", "/login", "password=x")
+	s.want(415, "POST", "/login", "x", "Content-Type", "text/plain")
+	want := slices.Concat([]string{"host_not_allowed", "cross_origin", "unauthorized"}, slices.Repeat([]string{"wrong_password"}, maxAttempts), []string{"too_many_attempts", "unsupported_media_type"})
+	if !slices.Equal(s.refused, want) {
+		t.Errorf("told were %v, want %v", s.refused, want)
+	}
 }
 
 func TestShortSecretsAreRefused(t *testing.T) {

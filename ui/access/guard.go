@@ -38,6 +38,9 @@ type Config struct {
 	SessionAge time.Duration
 	// Now tells the time. Defaults to time.Now.
 	Now func() time.Time
+	// Refused, if set, is told the code of each refusal, which is one of a few
+	// words. It must not block.
+	Refused func(code string)
 	// Logger defaults to slog.Default(). Nothing that is secret goes there.
 	Logger *slog.Logger
 }
@@ -81,6 +84,9 @@ func New(c Config) (*Guard, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Refused == nil {
+		c.Refused = func(string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -127,12 +133,12 @@ func (g *Guard) HasCredentials() bool { return g.password != nil || g.token != n
 func (g *Guard) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !g.hostAllowed(r.Host) {
-			refuse(w, r, http.StatusForbidden, "host_not_allowed",
+			g.refuse(w, r, http.StatusForbidden, "host_not_allowed",
 				fmt.Sprintf("the host %q is not one of this server's names; use localhost, or allow the name%s", clip(r.Host), g.c.allow()))
 			return
 		}
 		if err := g.origin.Check(r); err != nil {
-			refuse(w, r, http.StatusForbidden, "cross_origin", "this request comes from another site; send it from a page of this server, or from a script")
+			g.refuse(w, r, http.StatusForbidden, "cross_origin", "this request comes from another site; send it from a page of this server, or from a script")
 			return
 		}
 		if g.HasCredentials() {
@@ -183,11 +189,12 @@ func (g *Guard) unknown(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="fsmesh"`)
-	refuse(w, r, http.StatusUnauthorized, "unauthorized", "this server needs a token (Authorization: Bearer …) or a login; the one that was sent, if any, is not it")
+	g.refuse(w, r, http.StatusUnauthorized, "unauthorized", "this server needs a token (Authorization: Bearer …) or a login; the one that was sent, if any, is not it")
 }
 
 // refuse answers scripts with a problem, as the API does, and people with a page.
-func refuse(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
+func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, status int, code, detail string) {
+	g.c.Refused(code)
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
 		page := map[string]string{
 			"Status": strconv.Itoa(status), "Heading": "Refused", "Refused": strings.ToUpper(detail[:1]) + detail[1:] + ".",

@@ -27,19 +27,19 @@ func (g *Guard) login(w http.ResponseWriter, r *http.Request) {
 		g.takeLogin(w, r)
 	default:
 		w.Header().Set("Allow", "GET, HEAD, POST")
-		refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "the login takes GET and POST")
+		g.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "the login takes GET and POST")
 	}
 }
 
 func (g *Guard) takeLogin(w http.ResponseWriter, r *http.Request) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
-		refuse(w, r, http.StatusUnsupportedMediaType, "unsupported_media_type", "the login takes a form (application/x-www-form-urlencoded)")
+		g.refuse(w, r, http.StatusUnsupportedMediaType, "unsupported_media_type", "the login takes a form (application/x-www-form-urlencoded)")
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	if r.ParseForm() != nil {
-		refuse(w, r, http.StatusBadRequest, "bad_body", "the login form cannot be read")
+		g.refuse(w, r, http.StatusBadRequest, "bad_body", "the login form cannot be read")
 		return
 	}
 	next := r.PostForm.Get("next")
@@ -49,12 +49,14 @@ func (g *Guard) takeLogin(w http.ResponseWriter, r *http.Request) {
 	}
 	if !g.attempts.allowed(address, g.c.Now()) {
 		g.c.Logger.Warn("login refused: too many wrong passwords", "address", address)
+		g.c.Refused("too_many_attempts")
 		w.Header().Set("Retry-After", "5")
 		g.showLogin(w, http.StatusTooManyRequests, next, "Too many wrong ones. Wait a few seconds.")
 		return
 	}
 	if secret, name := g.secret(); !matches(secret, r.PostForm.Get("password")) {
 		g.c.Logger.Warn("login refused: wrong "+name, "address", address)
+		g.c.Refused("wrong_password")
 		g.showLogin(w, http.StatusUnauthorized, next, "That is not the "+name+".")
 		return
 	}
@@ -79,7 +81,7 @@ func (g *Guard) LogOut() string {
 func (g *Guard) logout(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
-		refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "the logout takes POST")
+		g.refuse(w, r, http.StatusMethodNotAllowed, "method_not_allowed", "the logout takes POST")
 		return
 	}
 	if c, err := r.Cookie(CookieName); err == nil {

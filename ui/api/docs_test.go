@@ -115,6 +115,7 @@ func TestMetricsDocs(t *testing.T) {
 	})
 	statuses = []RuntimeStatus{{Name: "Orders", Phase: "running", Counts: w.orders.Counts()}}
 	metrics.Called(mesh.CallSend, 1, nil)
+	metrics.Refused("unauthorized")
 	w.bridge(&mesh.BridgeStatus{ID: "b-1", Broker: "redis://***@redis:6379", Host: "bridge-1", Active: true, Counters: map[string]uint64{"received": 12}})
 	w.order(map[string]any{"orderId": "A", "amount": 1})
 	text := string(w.want(200, "GET /metrics", nil).raw)

@@ -16,12 +16,13 @@ import (
 )
 
 // Metrics count and time what a process serves, and what it asks of the mesh.
-// Give one to api.Config, to ui.Config, and its Called to mesh.ClientOptions, and
-// /metrics shows them together. It is used by many goroutines.
+// Give one to api.Config, to ui.Config, its Called to mesh.ClientOptions and its
+// Refused to access.Config, and /metrics shows them together. It is used by many goroutines.
 type Metrics struct {
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
 	calls    *prometheus.HistogramVec
+	refused  *prometheus.CounterVec
 }
 
 // durations are the bounds of histograms, in seconds: from what a call inside a
@@ -40,8 +41,15 @@ func NewMetrics() *Metrics {
 		calls: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "fsmesh_mesh_call_duration_seconds", Help: "Time from a call to the mesh to its answer, by call and outcome: ok, refused, failed.", Buckets: durations,
 		}, []string{"call", "outcome"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "fsmesh_http_refused_total", Help: "Requests that were refused for who sent them, by reason.",
+		}, []string{"reason"}),
 	}
 }
+
+// Refused counts a request that was refused before it got anywhere: it is what
+// access.Config.Refused wants.
+func (m *Metrics) Refused(code string) { m.refused.WithLabelValues(code).Inc() }
 
 // Called takes in a call of a mesh.Client: it is what ClientOptions.Observe wants.
 func (m *Metrics) Called(call mesh.Call, took time.Duration, err error) {
@@ -88,7 +96,7 @@ func (m *Metrics) served(route string, stream bool, method string, status int, t
 func (a *API) collectors() []prometheus.Collector {
 	m := a.c.Metrics
 	return append([]prometheus.Collector{
-		m.requests, m.latency, m.calls, &reading{a},
+		m.requests, m.latency, m.calls, m.refused, &reading{a},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}, a.c.Collectors...)
 }
