@@ -34,6 +34,63 @@
     now.slice(next.length).forEach((n) => n.remove());
   }
 
+  // Rows do not move under the hand. While somebody points at a list, or has the
+  // focus in it, what is there is kept fresh, and what comes and goes waits; on a
+  // screen that is touched, until it is asked for.
+  const waiting = new Map();
+  const touched = matchMedia("(pointer: coarse)");
+  const rowsOf = (list) => [...list.querySelectorAll(list.dataset.rows)];
+
+  // A row is known by where it leads; one that tells what happened by its words.
+  function keyOf(row) {
+    const links = [...row.querySelectorAll("a")].map((a) => a.getAttribute("href"));
+    if (row.nodeName === "TR") return links[0] ?? "";
+    return row.querySelector("time") ? row.textContent : links.join(" ");
+  }
+
+  const inHand = (list) => list.matches(":hover") || list.contains(document.activeElement) || (touched.matches && list.dataset.rows.endsWith("tr"));
+
+  // waits keeps the rows of a list where they are, if it has to, and says what waits.
+  function waits(list, next) {
+    const rows = rowsOf(list), keys = rows.map(keyOf), coming = rowsOf(next);
+    const fresh = new Map(coming.map((row) => [keyOf(row), row]));
+    const same = keys.length === coming.length && keys.every((key, i) => key === keyOf(coming[i]));
+    const hold = !same && keys.some((key) => key !== "") && inHand(list);
+    const note = document.getElementById(list.id + "-waits");
+    if (note) {
+      const more = [...fresh.keys()].filter((key) => key !== "" && !keys.includes(key)).length;
+      note.textContent = more > 0 ? more + " more: show" : "Changed: show";
+      note.hidden = !hold;
+    }
+    if (!hold) {
+      waiting.delete(list.id);
+      return false;
+    }
+    waiting.set(list.id, next);
+    rows.forEach((row, i) => {
+      const now = fresh.get(keys[i]);
+      if (now) patch(row, now);
+      else row.classList.add("frozen");
+    });
+    return true;
+  }
+
+  // letGo shows what has waited, if nothing holds it any more or it is asked for.
+  function letGo(id, asked) {
+    const list = document.getElementById(id), next = waiting.get(id);
+    if (!next || (!asked && inHand(list))) return;
+    waiting.delete(id);
+    document.getElementById(id + "-waits")?.setAttribute("hidden", "");
+    patch(list, next);
+  }
+
+  document.querySelectorAll("[data-rows]").forEach((list) => {
+    list.addEventListener("pointerleave", () => letGo(list.id, false));
+    // The focus is where it goes to only after this.
+    list.addEventListener("focusout", () => setTimeout(() => letGo(list.id, false)));
+    document.getElementById(list.id + "-waits")?.addEventListener("click", () => letGo(list.id, true));
+  });
+
   function refresh(parts) {
     for (const [id, html] of Object.entries(parts)) {
       const a = document.getElementById(id);
@@ -47,6 +104,7 @@
         document.getElementById(a.id + "-moved").hidden = !open || a.dataset.version === b.dataset.version;
         if (open) continue;
       }
+      if (a.dataset.rows && waits(a, b)) continue;
       patch(a, b);
     }
   }

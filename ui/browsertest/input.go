@@ -31,7 +31,25 @@ const pick = `(s, text) => [...document.querySelectorAll(s)].find(e => e.checkVi
 // nothing covers.
 func (p *Page) Click(selector, text string) {
 	what := fmt.Sprintf("click %s %q", selector, text)
-	var at spot
+	if at := p.hit(what, selector, text); p.err == nil {
+		p.run(what, func(ctx context.Context) error {
+			return chromedp.Do(ctx, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at.X, at.Y), chromedp.MouseClickXY(at.X, at.Y))
+		})
+	}
+}
+
+// Point moves the mouse over the element that Click would click.
+func (p *Page) Point(selector, text string) {
+	what := fmt.Sprintf("point at %s %q", selector, text)
+	if at := p.hit(what, selector, text); p.err == nil {
+		p.run(what, func(ctx context.Context) error {
+			return chromedp.Do(ctx, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at.X, at.Y))
+		})
+	}
+}
+
+// hit waits until there is an element that the mouse can be moved to.
+func (p *Page) hit(what, selector, text string) (at spot) {
 	p.Until(what, func() bool {
 		last := at
 		if at = p.spot(what, selector, text); at.Found && at.Covered != "" {
@@ -41,15 +59,10 @@ func (p *Page) Click(selector, text string) {
 		// Nobody hits what is still moving.
 		return at.Found && at.Covered == "" && at == last
 	})
-	if p.err != nil {
-		if at.Covered != "" {
-			p.err = errors.Join(p.err, fmt.Errorf("%s: %w: %s", what, errCovered, at.Covered))
-		}
-		return
+	if p.err != nil && at.Covered != "" {
+		p.err = errors.Join(p.err, fmt.Errorf("%s: %w: %s", what, errCovered, at.Covered))
 	}
-	p.run(what, func(ctx context.Context) error {
-		return chromedp.Do(ctx, chromedp.MouseEvent(input.DispatchMouseEventTypeMouseMoved, at.X, at.Y), chromedp.MouseClickXY(at.X, at.Y))
-	})
+	return at
 }
 
 // reveal scrolls to an element, as people do before they click.

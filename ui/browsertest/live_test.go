@@ -50,7 +50,7 @@ func TestSwing(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		run  func(*swinger)
-	}{{"live", testLive}, {"pause", testPause}, {"cut", testCut}, {"form stays", testFormStays}, {"every post shows its state", testEveryPost}, {"keyboard", testKeyboard}, {"keys", testKeys}} {
+	}{{"live", testLive}, {"pause", testPause}, {"rows hold still", testRows}, {"cut", testCut}, {"form stays", testFormStays}, {"every post shows its state", testEveryPost}, {"keyboard", testKeyboard}, {"keys", testKeys}} {
 		t.Run(test.name, func(t *testing.T) {
 			own := *w
 			own.t = t
@@ -132,6 +132,56 @@ func testPause(s *swinger) {
 	p.Wait("#state", "Right")
 	p.Wait("#state", s.move())
 	for _, page := range []*Page{p, other} {
+		if err := page.Err(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// testRows has instances come while somebody is about to open another one: rows stay
+// under the mouse and the focus, say how they are, and what has come waits.
+func testRows(s *swinger) {
+	t := s.t
+	add := func(n int) {
+		s.create("Swing", nil, fsm.WithKey(fmt.Sprintf("row:%d", n)))
+	}
+	rows := func(p *Page, want ...string) {
+		t.Helper()
+		if got := p.Texts("#list tbody th a"); !slices.Equal(got, want) {
+			t.Errorf("the rows are %s, want %s", got, want)
+		}
+	}
+	s = s.swinger("row:1")
+	add(2)
+	p, touched := s.page(Look{}), s.page(Look{Width: 390, Height: 844, Touch: true})
+	for _, page := range []*Page{p, touched} {
+		page.Open(s.URL + "instances?q=row:")
+		page.Wait("#live-state", "Live")
+	}
+	p.Point("#list tbody a", "row:1")
+	add(3)
+	for _, page := range []*Page{p, touched} {
+		page.Wait("#list-waits", "1 more: show")
+		rows(page, "row:2", "row:1")
+	}
+	to := s.move()
+	p.Wait("#list tbody tr:nth-child(2) .st", to)
+	p.Point("h1", "")
+	p.Wait("#list tbody tr:first-child", "row:3")
+	rows(p, "row:3", "row:2", "row:1")
+	touched.Click("#list-waits", "")
+	touched.Wait("#list tbody tr:first-child", "row:3")
+	for _, page := range []*Page{p, touched} {
+		if note := page.Text("#list-waits"); note != "" {
+			t.Errorf("after the rows are shown it says %q", note)
+		}
+	}
+	p.Press("j")
+	add(4)
+	p.Wait("#list-waits", "1 more: show")
+	p.Press("\r")
+	p.Wait("h1", "row:3")
+	for _, page := range []*Page{p, touched} {
 		if err := page.Err(); err != nil {
 			t.Error(err)
 		}

@@ -27,6 +27,8 @@ type Look struct {
 	Dark bool
 	// NoScript switches scripts off.
 	NoScript bool
+	// Touch is for a screen that is touched.
+	Touch bool
 }
 
 // patience is how long is waited for what should come about.
@@ -70,6 +72,7 @@ func (b *Browser) Page(look Look) *Page {
 			do(ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: int64(look.Width), Height: int64(look.Height), DeviceScaleFactor: 1, Mobile: look.Width < 500}),
 			do(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}}),
 			do(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: look.NoScript}),
+			do(ctx, emulation.SetTouchEmulationEnabled, emulation.SetTouchEmulationEnabledParams{Enabled: look.Touch}),
 			do(ctx, network.Enable, network.EnableParams{}), do(ctx, log.Enable, cdp.Empty{}),
 			do(ctx, runtime.Enable, cdp.Empty{}), do(ctx, page.Enable, page.EnableParams{}),
 		)
