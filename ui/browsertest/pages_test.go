@@ -196,6 +196,12 @@ func TestTrouble(t *testing.T) {
 				t.Errorf("%s, %s: the page is %d wide in a window of %d", page.address, name, content, window)
 			}
 			w.axe(p, page.address+", "+name)
+			var broken []string
+			p.eval("look at the rows", &broken, `() => [...document.querySelectorAll("#list tbody tr")].filter(r =>
+				Math.abs(r.querySelector("th").getBoundingClientRect().top - r.querySelector("[data-l=State]").getBoundingClientRect().top) > 8).map(r => r.innerText)`)
+			if len(broken) > 0 {
+				t.Errorf("%s, %s: state and key are not on one line: %q", page.address, name, broken)
+			}
 		}
 		p.Click("main p a", "Order")
 		p.Wait("h1", "Order")
