@@ -63,6 +63,8 @@ func TestEmptyPages(t *testing.T) {
 		p := w.page(look)
 		windows[name] = p
 		w.view(p, look, name, viewed{"login", "runtimes", "label", "Password", ""})
+		w.view(p, look, name, viewed{"refusal", "logout", "h1", "GET is not allowed here", "405"})
+		p.Open(w.URL + "runtimes")
 		p.Fill("#password", "correct horse")
 		p.Click("button", "Log in")
 		p.Wait("h1", "Runtimes")
@@ -188,7 +190,7 @@ func TestTrouble(t *testing.T) {
 			{"", "#attention", "Runtime eu-2 (Orders) is lost"}, {"", "#exact", "told of 37 changes that did not come yet"},
 			{"runtimes", "#bridges", "silent"}, {"instances?ended=too", "#list", "quarantined"}, {"machine?component=Orders&machine=Order", "#states", "6 stale"},
 			{"instance?component=Orders&id=quarantined-1", "#actions", "It is quarantined"}, {"instance?component=Orders&id=eu-2-1", "#actions", "nothing can be sent"},
-			{"instance?component=Orders&id=late-1", "#timers", "overdue by 2 m"}, {"machine?component=Orders&machine=order", "main", "Did you mean Order?"},
+			{"instance?component=Orders&id=late-1", "#timers", "overdue by 2 m"}, {"instance?id=twin", "#result", "eu-4"}, {"nowhere", "h1", "No page /nowhere"}, {"machine?component=Orders&machine=order", "main", "Did you mean Order?"},
 		} {
 			p.Open(w.URL + page.address)
 			p.Wait(page.element, page.says)
@@ -206,7 +208,7 @@ func TestTrouble(t *testing.T) {
 		p.Click("main p a", "Order")
 		p.Wait("h1", "Order")
 		// What is quarantined is in none of the numbers, what is stale in all.
-		w.drawn(p, trouble, map[string]string{"Draft": "7", "PaymentPending": "7", "Paid": "7", "Shipped": "0", "Failed": "1"})
+		w.drawn(p, trouble, map[string]string{"Draft": "7", "PaymentPending": "7", "Paid": "9", "Shipped": "0", "Failed": "1"})
 		if err := p.Err(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -55,7 +55,7 @@ func (v *fixed) Await(context.Context, string, uint64) error { return nil }
 
 // Trouble is a view of what takes minutes to come about: runtimes that are lost,
 // have stopped, and of which not all is known; instances that are stale,
-// quarantined, in error and overdue; bridges that are active, stand by, are silent
+// quarantined, in error and overdue, and two of one id; bridges that are active, stand by, are silent
 // and lost something.
 // All of it is as of now.
 func Trouble(now time.Time) (ui.View, error) {
@@ -85,6 +85,9 @@ func Trouble(now time.Time) (ui.View, error) {
 	t.notice("eu-1", mesh.Notice{Kind: mesh.KindCompleted, Status: mesh.Failed, Instance: "eu-1-1", State: "Failed", Version: 3, Timestamp: now.UnixMilli()})
 	t.announce("eu-4", now.Add(-2*time.Second))
 	t.create("eu-4", 2, "Paid", now)
+	for _, name := range []string{"eu-1", "eu-4"} {
+		t.notice(name, mesh.Notice{Kind: mesh.KindCreated, Instance: "twin", State: "Paid", Version: 1, CreatedAt: now.UnixMilli(), Timestamp: now.UnixMilli()})
+	}
 	t.seqs["eu-4"] += 37 // which never came
 	t.create("eu-4", 1, "Paid", now)
 	t.bridge(mesh.BridgeStatus{ID: "br-51aa", Broker: "redis://***@redis.internal:6379/2", Host: "bridge-1", Active: true, Behind: 4, Mirrored: 3, Queued: 12, Counters: map[string]uint64{"received": 8_123_456, "published": 91_822, "dropped_own": 91_822, "losses": 3, "dropped_undecodable": 17}}, now)

@@ -46,7 +46,7 @@ func moments(ctx context.Context, b *browsertest.Browser, looks map[string]brows
 				{"trouble-overview", "", nil}, {"trouble-runtimes", "runtimes", nil}, {"trouble-instances", "instances?ended=too", nil},
 				{"trouble-machine", "machine?component=Orders&machine=Order", nil}, {"trouble-quarantined", "instance?" + order + "quarantined-1", nil},
 				{"trouble-stale", "instance?component=Orders&id=eu-2-1", nil}, {"trouble-overdue", "instance?" + order + "late-1", nil}, {"trouble-failed", "instance?" + order + "eu-1-1", nil},
-				{"trouble-404-state", "machine?component=Orders&machine=order", nil}, {"trouble-404", "nowhere", nil},
+				{"trouble-twins", "instance?id=twin", nil}, {"trouble-404-state", "machine?component=Orders&machine=order", nil}, {"trouble-404", "nowhere", nil},
 			}, nil
 		}),
 		photograph(ctx, b, looks, to, wanted, browsertest.Options{}, func(s *browsertest.Site) ([]moment, error) {
