@@ -43,8 +43,7 @@ func FuzzStreamEvent(f *testing.F) {
 	f.Add("one\n\nevent: gone\ndata: x\n\n", "a\nb")
 	f.Add("one\r\n\r\nevent: gone\r\ndata:\r\n\r\n", "two\n\nevent: gone")
 	f.Add("\rdata: x\r\revent: gone\r\r", "\u2028\u2029\u202e\x00</script>")
-	f.Add(strings.Repeat("x\r\n", 1<<18), "")
-	f.Fuzz(func(t *testing.T, a, b string) {
+	check := func(t testing.TB, a, b string) {
 		// As raw text: its lines come one by one, and nothing else does.
 		got := readEvents(streamEvent("patch", a) + streamEvent("patch", b))
 		if len(got) != 2 || got[0].name != "patch" || got[1].name != "patch" {
@@ -65,5 +64,8 @@ func FuzzStreamEvent(f *testing.F) {
 		if len(got) != 1 || json.Unmarshal([]byte(got[0].data), &read) != nil || !maps.Equal(read, parts) {
 			t.Errorf("parts %q were read as %q", parts, got)
 		}
-	})
+	}
+	// Not as a seed: a fuzzer that has large ones does little but make them smaller.
+	check(f, strings.Repeat("x\r\n", 1<<18), "")
+	f.Fuzz(func(t *testing.T, a, b string) { check(t, a, b) })
 }
