@@ -36,7 +36,11 @@ type optionView struct {
 }
 
 // A chipView is a filter in force, with the address of the page without it.
-type chipView struct{ name, value, without string }
+type chipView struct {
+	key, name, value, without string
+	// found is how many match without it, where with it nothing does.
+	found int
+}
 
 // A rowsView is a table of instances.
 type rowsView struct {
@@ -198,8 +202,36 @@ func (d *Dashboard) instances(r *http.Request) page {
 	v.rows.sorts = v.sorts()
 	v.options(fl)
 	v.bare = len(fl.runtimes) == 0 && len(v.chips) == 0
+	if found.Total == 0 && len(v.chips) > 1 {
+		d.blame(&v, s)
+	}
 	v.page(at)
 	return page{http.StatusOK, instancesPage(v)}
+}
+
+// blame counts what would match without each of the filters.
+func (d *Dashboard) blame(v *instancesView, s mesh.Selection) {
+	s.Skip, s.Limit = 0, 1
+	d.config.View.Read(func(dir *mesh.Directory) {
+		for i := range v.chips {
+			less := s
+			switch c := &v.chips[i]; c.key {
+			case "component":
+				less.Filter.Component = ""
+			case "machine":
+				less.Filter.Machine = ""
+			case "state":
+				less.Filter.State = ""
+			case "runtime":
+				less.Filter.Name = ""
+			case "q":
+				less.Text = ""
+			case "ended":
+				less.Filter.Live, less.Filter.Ended, less.Quarantined = true, false, false
+			}
+			v.chips[i].found = dir.Select(less).Total
+		}
+	})
 }
 
 // sorts are the headings of the columns. A great age is a small time, so that
@@ -264,7 +296,7 @@ func (v *instancesView) options(fl *fleet) {
 		{"runtime", "runtime", v.runtime}, {"q", "key or id has", v.query}, {"ended", "ended", v.ended},
 	} {
 		if f.value != "" {
-			v.chips = append(v.chips, chipView{f.name, f.value, v.address(f.key, "")})
+			v.chips = append(v.chips, chipView{key: f.key, name: f.name, value: f.value, without: v.address(f.key, "")})
 		}
 	}
 }

@@ -634,6 +634,32 @@ func TestManyInstances(t *testing.T) {
 	wantPage(t, s.get("/instances?page=1000000000"), http.StatusOK, "So far into a list is not looked.")
 }
 
+// TestNothingMatches says which of the filters to drop.
+func TestNothingMatches(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Config{}, orders)
+	s.create("Order", nil, fsm.WithKey("first"))
+	s.create("Order", nil, fsm.WithKey("second"))
+	s.create("Letter", nil, fsm.WithKey("third"))
+	for filters, want := range map[string]string{
+		"machine=Order&state=Paid":              "Without state Paid : 2 instances.",
+		"machine=Order&state=Draft&q=third":     "Without key or id has third : 2 instances.",
+		"machine=Letter&q=first":                "Without machine Letter : 1 instance. Without key or id has first : 1 instance.",
+		"machine=Order&q=first&ended=only":      "Without ended only : 1 instance.",
+		"component=Orders&q=nobody&state=Draft": "Without key or id has nobody : 2 instances.",
+	} {
+		page := text(s.get("/instances?" + filters))
+		_, page, _ = strings.Cut(page, "No instance matches")
+		_, page, _ = strings.Cut(page, "Without ")
+		if page = "Without " + page; !strings.HasPrefix(page, want+" ") || strings.Count(page, "Without ") != strings.Count(want, "Without ") {
+			t.Errorf("%s: it says %.200q, want %q", filters, page, want)
+		}
+	}
+	if page := text(s.get("/instances?q=nobody")); strings.Contains(page, "Without") {
+		t.Errorf("of one filter it is said that it may be dropped: %s", page)
+	}
+}
+
 // TestSort sorts by the headings of columns, either way.
 func TestSort(t *testing.T) {
 	t.Parallel()
