@@ -158,11 +158,19 @@ func testRows(s *swinger) {
 		page.Open(s.URL + "instances?q=row:")
 		page.Wait("#live-state", "Live")
 	}
+	top := func(p *Page) (y float64) {
+		p.eval("look where the rows are", &y, `() => document.querySelector("#list tbody").getBoundingClientRect().top`)
+		return y
+	}
 	p.Point("#list tbody a", "row:1")
+	before := map[*Page]float64{p: top(p), touched: top(touched)}
 	add(3)
 	for _, page := range []*Page{p, touched} {
 		page.Wait("#list-waits", "1 more: show")
 		rows(page, "row:2", "row:1")
+		if y := top(page); y != before[page] {
+			t.Errorf("what it says of others moves the rows by %v", y-before[page])
+		}
 	}
 	to := s.move()
 	p.Wait("#list tbody tr:nth-child(2) .st", to)
