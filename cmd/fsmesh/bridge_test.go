@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/fsmesh/fsmesh/adapters"
 	"github.com/fsmesh/fsmesh/adapters/bridge"
 	"github.com/fsmesh/fsmesh/adapters/bridge/bridgetest"
+	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/redact"
 )
 
@@ -45,8 +47,7 @@ func TestServeOnBroker(t *testing.T) {
 		}
 		post(t, pages.address+"instance", "id", id, "component", "Orders", "event", "PLACE", "payload", "{}")
 		until(t, func() bool {
-			return strings.Contains(get(t, orders.address+"instances", http.StatusOK), "AwaitingPayment") &&
-				strings.Contains(get(t, pages.address+"instances", http.StatusOK), "AwaitingPayment")
+			return oneIn(t, orders.address, "AwaitingPayment") && oneIn(t, pages.address, "AwaitingPayment")
 		})
 		orders.end()
 		until(t, func() bool { return strings.Contains(get(t, runtimes, http.StatusOK), "1 stopped") })
@@ -54,6 +55,49 @@ func TestServeOnBroker(t *testing.T) {
 			t.Errorf("exit status %d; it said:\n%s", status, pages.stderr)
 		}
 	})
+}
+
+// oneIn reports whether an instance is shown in a state. The page of instances names all
+// states there are.
+func oneIn(t *testing.T, address, state string) bool {
+	t.Helper()
+	return regexp.MustCompile(`"currentState":\s*"` + state + `"`).MatchString(get(t, address+"api/instances", http.StatusOK))
+}
+
+// A slowStore takes as long to open as one that has much to read.
+type slowStore struct{ fsm.Store }
+
+func (s slowStore) Open(ctx context.Context, name string) (fsm.Log, error) {
+	select {
+	case <-time.After(4 * time.Second): // a bridge looks for runtimes for 3 s
+	case <-ctx.Done():
+	}
+	return s.Store.Open(ctx, name)
+}
+
+// TestServeQueue has commands wait in the queue of a name while their service is away:
+// it is started again, which takes a while, and they are for it.
+func TestServeQueue(t *testing.T) {
+	t.Parallel()
+	url := bridgetest.RabbitMQ(t).URL
+	start := func(data string, around func(fsm.Store) fsm.Store) *running {
+		return startOnStore(t, around, map[string]string{"PORT": "0", "FSMESH_STORE": "", "BROKER_URL": url}, "serve", services+"orders.yaml", "--queue", "fsmesh.test", "--data", data)
+	}
+	data := t.TempDir()
+	orders := start(data, nil)
+	id := post(t, orders.address+"create", "component", "Orders", "machine", "Order", "data", `{"orderId": "ORD-1", "amount": 40}`).query.Get("id")
+	if id == "" {
+		t.Fatal("nothing was created")
+	}
+	until(t, func() bool {
+		return strings.Contains(get(t, orders.address+"api/bridges", http.StatusOK), `"mirrored":1`)
+	}) // it has its queue
+	if status := orders.end(); status != exitDone {
+		t.Fatalf("exit status %d; it said:\n%s", status, orders.stderr)
+	}
+	publish(t, open(t, url), "fsm:commands:trigger_event", `{"instanceId":"`+id+`","event":{"type":"PLACE","payload":{}},"timestamp":1}`)
+	again := start(data, func(s fsm.Store) fsm.Store { return slowStore{s} })
+	until(t, func() bool { return oneIn(t, again.address, "AwaitingPayment") })
 }
 
 // TestBridgeCommand joins two meshes that have a node each over a broker: a

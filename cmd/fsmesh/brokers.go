@@ -110,6 +110,26 @@ func (p *program) brokerURLs(given []string) []string {
 	return strings.Fields(p.env("BROKER_URL"))
 }
 
+// askWhether is what to look at where a broker cannot be reached.
+const askWhether = "is the broker there, and are user and password right?"
+
+// reach sees that all brokers can be reached: a start may take long, and is not to find
+// that out at its end.
+func (m *membership) reach(ctx context.Context, b *brokers) error {
+	for _, u := range b.urls {
+		connect, cancel := context.WithTimeout(ctx, joinTime)
+		broker, err := adapters.Open(connect, u, adapters.Options{Logger: m.log})
+		if err == nil {
+			err = broker.Close(connect)
+		}
+		cancel()
+		if err != nil {
+			return fmt.Errorf("%w; %s", err, askWhether)
+		}
+	}
+	return nil
+}
+
 // bridge joins the mesh with all brokers.
 func (m *membership) bridge(ctx context.Context, b *brokers) error {
 	config, err := b.config()
@@ -124,7 +144,7 @@ func (m *membership) bridge(ctx context.Context, b *brokers) error {
 		br, err := adapters.Bridge(connect, m.bus, u, adapters.Options{Bridge: config, Queue: b.queue, Logger: m.log})
 		cancel()
 		if err != nil {
-			return fmt.Errorf("%w; is the broker there, and are user and password right?", err)
+			return fmt.Errorf("%w; %s", err, askWhether)
 		}
 		m.bridges = append(m.bridges, br)
 		m.log.Info("bridging", "broker", redact.URL(u))

@@ -149,9 +149,14 @@ func (h *host) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := h.p.join(ctx, h.broker, &h.outside, "fsmesh serve", log)
+	// The brokers are joined once the runtimes are there: what waits on one for them
+	// would be taken for somebody else's.
+	m, err := h.p.joinMesh(ctx, h.broker, "fsmesh serve", log)
 	if err != nil {
 		return errors.Join(err, l.Close())
+	}
+	if err := m.reach(ctx, &h.outside); err != nil {
+		return errors.Join(err, l.Close(), m.leave())
 	}
 	if err := h.prepare(ctx, m, log); err != nil {
 		return errors.Join(err, l.Close(), m.leave())
@@ -201,9 +206,9 @@ func (h *host) newRuntime(m *membership, c *fsm.Component, log *slog.Logger) (*f
 	})
 }
 
-// host starts the runtimes side by side, makes them part of the mesh, says where
-// the pages are once these show them, and runs what runs beside them until the
-// context ends.
+// host starts the runtimes side by side, makes them part of the mesh, joins that with
+// the brokers, says where the pages are once these show them, and runs what runs beside
+// them until the context ends.
 func (h *host) host(ctx context.Context, m *membership, view *mesh.View, l net.Listener, log *slog.Logger) error {
 	at := l.Addr()
 	errs := make(chan error, len(m.runtimes))
@@ -224,6 +229,12 @@ func (h *host) host(ctx context.Context, m *membership, view *mesh.View, l net.L
 	case ctx.Err() != nil:
 		return nil // it was ended before it had begun
 	case err != nil:
+		return err
+	}
+	if err := m.bridge(ctx, &h.outside); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was ended before it had begun
+		}
 		return err
 	}
 	m.joined.Store(true)

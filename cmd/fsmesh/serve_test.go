@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsmesh/fsmesh/fsm"
 	"github.com/fsmesh/fsmesh/internal/freeport"
 )
 
@@ -55,6 +56,12 @@ func (b *syncBuffer) String() string {
 
 func startProgram(t *testing.T, env map[string]string, args ...string) *running {
 	t.Helper()
+	return startOnStore(t, nil, env, args...)
+}
+
+// startOnStore is startProgram with something around the store, if that is not nil.
+func startOnStore(t *testing.T, around func(fsm.Store) fsm.Store, env map[string]string, args ...string) *running {
+	t.Helper()
 	// Not the test's own context, which ends before its cleanups begin: what was
 	// started last has to end first.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -62,7 +69,7 @@ func startProgram(t *testing.T, env map[string]string, args ...string) *running 
 	p := &running{stderr: &syncBuffer{}}
 	status := make(chan int, 1)
 	go func() {
-		status <- run(ctx, args, strings.NewReader(""), w, p.stderr, inMemory(env))
+		status <- (&program{stdin: strings.NewReader(""), stdout: &pipe{w: w}, stderr: p.stderr, env: inMemory(env), store: around}).run(ctx, args)
 		w.Close()
 	}()
 	p.end = sync.OnceValue(func() int {
