@@ -37,6 +37,7 @@ const (
 	countFull        = "dropped_queue_full"
 	countNoRoom      = "dropped_no_room"
 	countAway        = "dropped_broker_away"
+	countTwo         = "dropped_id_of_another"
 	countTakeovers   = "takeovers"
 	countLagged      = "mesh_lagged"
 )
@@ -65,6 +66,7 @@ var counted = []Counter{
 	{countBroken, "definitions that are none: their runtime is shown without"},
 	{countUnknown, "messages on a channel that nobody knows"},
 	{countStranger, "messages of a runtime that has not announced itself"},
+	{countTwo, "messages of a runtime whose id one of another component has"},
 	{countOld, "notices that newer news had overtaken"},
 	{countLate, "pieces of answers that nobody waited for any more"},
 	{countFull, "messages not published, as too much waited already"},

@@ -34,7 +34,7 @@ func (s *session) receive(m *Message) {
 	case CommandResponse:
 		s.responded(body)
 	default:
-		if r := s.known(body, now); r != nil && body.Hops <= r.route.hops && body.Component == r.component() {
+		if r := s.known(c.Kind, body, now); r != nil && body.Hops <= r.route.hops {
 			r.tell(c.Kind, body)
 		}
 	}
@@ -113,7 +113,7 @@ func (s *session) heartbeat(b *Body, now time.Time) {
 		s.routes[b.RuntimeID] = heardRoute{over.route, now}
 	}
 	s.mu.Unlock()
-	r := s.known(b, now)
+	r := s.known(Heartbeat, b, now)
 	if r == nil || b.Seq == nil || !s.follows.Load() { // who hears of no notices misses none
 		return
 	}

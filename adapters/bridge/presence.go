@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -111,9 +112,14 @@ func announceBytes(b *Body) int { return 4096 + 2*len(b.Definition) }
 func (s *session) describe(r *behind, b *Body, now time.Time) {
 	r.mu.Lock()
 	r.heard = now
-	if b.Origin != "" && b.Hops > r.route.hops || b.Component != r.announce.Component {
+	if other := r.announce.Component; b.Component != other {
 		r.mu.Unlock()
-		return // it came another way round, or two have one id
+		s.twoWithOneID(Announce, b, other)
+		return
+	}
+	if b.Origin != "" && b.Hops > r.route.hops {
+		r.mu.Unlock()
+		return // it came another way round
 	}
 	if !r.table.change(announceBytes(b) - announceBytes(r.announce)) {
 		r.mu.Unlock()
@@ -133,9 +139,16 @@ func (s *session) describe(r *behind, b *Body, now time.Time) {
 	}
 }
 
+// twoWithOneID counts what comes from a runtime whose id another has: it is of no use,
+// as nobody knows whose it is. Two of one component cannot be told apart.
+func (s *session) twoWithOneID(k Kind, b *Body, other string) {
+	s.b.counts.add(countTwo, 1)
+	s.b.counts.drop(string(k), fmt.Sprintf("runtime %s of component %s has the id of one of component %s: only that one is shown", b.RuntimeID, b.Component, other))
+}
+
 // known finds a runtime of the broker; one that is not known is asked to
 // announce itself.
-func (s *session) known(b *Body, now time.Time) *behind {
+func (s *session) known(k Kind, b *Body, now time.Time) *behind {
 	s.mu.Lock()
 	r := s.behind[b.RuntimeID]
 	_, seen := s.routes[b.RuntimeID]
@@ -149,6 +162,10 @@ func (s *session) known(b *Body, now time.Time) *behind {
 		}
 		return nil
 	}
+	if of := r.component(); of != b.Component {
+		s.twoWithOneID(k, b, of)
+		return nil
+	}
 	r.hear(now)
 	return r
 }
@@ -157,6 +174,13 @@ func (s *session) known(b *Body, now time.Time) *behind {
 func (s *session) left(b *Body) {
 	s.mu.Lock()
 	r := s.behind[b.RuntimeID]
+	if r != nil {
+		if of := r.component(); of != b.Component {
+			s.mu.Unlock()
+			s.twoWithOneID(Shutdown, b, of)
+			return
+		}
+	}
 	if r != nil && b.Hops > r.route.hops {
 		r = nil // it came another way round
 	}

@@ -185,11 +185,8 @@ func (s *session) answered(b *Body, now time.Time) {
 }
 
 func (s *session) answeredFor(b *Body, now time.Time) {
-	r := s.known(b, now)
-	if r == nil || r.component() != b.Component {
-		return
-	}
-	if b.Hops > r.route.hops || !r.take(b, now) {
+	r := s.known(QueryResponse, b, now)
+	if r == nil || b.Hops > r.route.hops || !r.take(b, now) {
 		return
 	}
 	s.b.counts.add(countAnswered, 1)

@@ -105,8 +105,7 @@ func (c Case) oddInput(t *testing.T, p *peer, br *bridge.Bridge, r *theirs, v *m
 	p.publish(t, "xcomponent:command_response", map[string]any{"correlationId": "long gone", "ok": true})
 	p.publish(t, "fsm:registry:announce", r.body(map[string]any{"component": "broken", "host": 7, "port": "x"}))
 	c.brokenDefinitions(t, p, br, v)
-	other := r.body(map[string]any{"componentName": "Billing", "component": map[string]any{"name": "Billing"}})
-	p.publish(t, "fsm:registry:announce", other) // two with one id
+	c.twoWithOneID(t, p, br, r)
 	rows := []any{}
 	many := *rowsMost
 	for i := range many {
@@ -148,6 +147,38 @@ func (c Case) oddInput(t *testing.T, p *peer, br *bridge.Bridge, r *theirs, v *m
 	eventually(t, func() string {
 		if in, _ := instance(v, "big"); in.State != "S-1" { // the one without a number: the order of arrival
 			return fmt.Sprintf("the state is %s, want S-1", in.State)
+		}
+		return ""
+	})
+}
+
+// twoWithOneID has another runtime say that it is there under the id of one, and tell of
+// an instance, an empty list, and its end: that is counted and said, and the one goes on
+// as it was.
+func (c Case) twoWithOneID(t *testing.T, p *peer, br *bridge.Bridge, r *theirs) {
+	t.Helper()
+	before := br.Status().Counters["dropped_id_of_another"]
+	other := func(more map[string]any) map[string]any {
+		b := r.body(more)
+		b["componentName"] = "Billing"
+		return b
+	}
+	p.publish(t, "fsm:registry:announce", other(map[string]any{"component": map[string]any{"name": "Billing"}}))
+	p.publish(t, "fsm:events:instance_created", other(map[string]any{"eventType": "instance_created", "data": map[string]any{
+		"instanceId": "of another", "machineName": "Invoice", "currentState": "Open", "context": map[string]any{}}}))
+	p.publish(t, "fsm:responses:query", other(map[string]any{"type": "instances", "instances": []any{}}))
+	p.publish(t, "fsm:registry:heartbeat", other(nil))
+	p.publish(t, "fsm:registry:shutdown", other(nil))
+	eventually(t, func() string {
+		st := br.Status()
+		said := 0
+		for _, d := range st.Drops {
+			if strings.Contains(d.Reason, r.id+" of component Billing has the id of one of component Orders") {
+				said++
+			}
+		}
+		if n := st.Counters["dropped_id_of_another"] - before; n != 5 || said != 5 {
+			return fmt.Sprintf("%d messages of a runtime with the id of another are counted and %d said, want 5", n, said)
 		}
 		return ""
 	})
