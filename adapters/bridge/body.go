@@ -48,13 +48,19 @@ type Body struct {
 	Filters         []Filter        `json:"filters,omitempty"`
 	SourceComponent string          `json:"sourceComponent,omitempty"`
 	SourceInstance  string          `json:"sourceInstanceId,omitempty"`
-	// EventID is the event of a creation: applied once.
+	// EventID is the event of a creation: applied once. A creation may have the id, the
+	// key and the state of the new instance, too; OrGet takes the one that has the key.
 	EventID string `json:"eventId,omitempty"`
+	OrGet   bool   `json:"orGet,omitempty"`
+	// IfVersion has an event refused if its instance has another version.
+	IfVersion uint64 `json:"ifVersion,omitempty"`
 
 	// Answers to commands.
 	OK      *bool  `json:"ok,omitempty"`
 	Code    string `json:"code,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Repeated says that it was done before.
+	Repeated bool `json:"repeated,omitempty"`
 
 	Timestamp int64 `json:"timestamp"`
 
@@ -194,7 +200,7 @@ func Decode(k Kind, raw []byte) (*Body, error) {
 		Definition: f.raw("component", '{'), Host: f.text("host"), Instance: f.text("instanceId"), Machine: f.text("machineName"),
 		State: f.text("currentState"), Context: f.raw("context", '{'), TargetComponent: f.text("targetComponent"),
 		TargetMachine: f.text("targetMachine"), TargetState: f.text("targetState"), SourceComponent: f.text("sourceComponent"), SourceInstance: f.text("sourceInstanceId"),
-		EventID: f.text("eventId"), Code: f.text("code"), Message: f.line("message"), Timestamp: int64(f.number("timestamp")),
+		EventID: f.text("eventId"), OrGet: f.yes("orGet"), IfVersion: f.number("ifVersion"), Repeated: f.yes("repeated"), Code: f.text("code"), Message: f.line("message"), Timestamp: int64(f.number("timestamp")),
 		ID: f.text("id"), Origin: f.text("origin"), Hops: int(min(f.number("hops"), 100)), CorrelationID: f.text("correlationId"),
 		Name: f.text("name"), Process: f.text("process"), Epoch: f.number("epoch"), Log: f.text("log"), Protocol: int(min(f.number("protocol"), 1000)),
 		Version: f.number("version"), Part: int(min(f.number("part"), math.MaxInt32)), Key: f.text("key"),

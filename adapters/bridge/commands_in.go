@@ -213,7 +213,7 @@ func (s *session) respond(b *Body, out *mesh.Outcome, err error) {
 	ok := err == nil
 	r := &Body{CorrelationID: b.CorrelationID, OK: &ok, Instance: b.Instance, Traceparent: b.Traceparent}
 	if out != nil {
-		r.RuntimeID, r.Component, r.Version, r.State = out.RuntimeID, out.Component, out.Version, out.State
+		r.RuntimeID, r.Component, r.Version, r.State, r.Repeated = out.RuntimeID, out.Component, out.Version, out.State, out.Repeated
 		if out.Instance != "" {
 			r.Instance = out.Instance
 		}
@@ -235,7 +235,7 @@ func (s *session) trigger(b *Body, _ *Message) (*mesh.Outcome, error) {
 		return nil, err
 	}
 	return s.b.client.Do(s.ctx, owner, &mesh.Command{
-		Do: mesh.DoSend, Component: b.Component, Instance: b.Instance, Event: commandEvent(b.Event), Traceparent: b.Traceparent,
+		Do: mesh.DoSend, Component: b.Component, Instance: b.Instance, Event: commandEvent(b.Event), IfVersion: b.IfVersion, Traceparent: b.Traceparent,
 	})
 }
 
@@ -393,7 +393,8 @@ func (s *session) createIn(to *mesh.RuntimeInfo, b *Body) (*mesh.Outcome, error)
 		machine = entryMachine(to.Definition)
 	}
 	out, err := s.b.client.Do(s.ctx, to.RuntimeID, &mesh.Command{
-		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: cmp.Or(b.EventID, b.ID), Key: b.Key, Traceparent: b.Traceparent,
+		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: cmp.Or(b.EventID, b.ID), Key: b.Key,
+		Instance: b.Instance, State: b.State, OrGet: b.OrGet, Traceparent: b.Traceparent,
 	})
 	unknown := false
 	if code := fsm.ErrorCode(err); passing(err) && code != fsm.CodeNotRunning && code != fsm.CodeOverloaded {

@@ -104,16 +104,14 @@ func (r *behind) send(ctx context.Context, c *mesh.Command, h *held) (*mesh.Outc
 	if c.Event == nil || c.Event.Type == "" {
 		return nil, &fsm.Error{Code: fsm.CodeBadValue, Detail: "the command has no event type"}
 	}
-	if c.IfVersion != 0 && c.IfVersion != h.Version {
-		if h.Version == 0 {
-			return nil, &fsm.Error{Code: fsm.CodeBadValue, Instance: h.ID, Detail: "the runtime behind the bridge does not tell versions, so ifVersion cannot be asked"}
-		}
-		return nil, &fsm.Error{Code: fsm.CodeVersionMoved, Instance: h.ID, State: h.State, Version: h.Version}
+	// A version that is held may be a moment old: the runtime itself compares.
+	if c.IfVersion != 0 && !r.answers() {
+		return nil, &fsm.Error{Code: fsm.CodeBadValue, Instance: h.ID, Detail: "the runtime behind the bridge does not tell versions, so ifVersion cannot be asked"}
 	}
 	ev := fromEvent(c.Event, time.Now().UnixMilli())
 	changes, leave := r.watch(h.ID)
 	defer leave()
-	return r.ask(ctx, TriggerEvent, &Body{Component: r.component(), Instance: h.ID, Event: ev, Traceparent: c.Traceparent}, changes, func(n *mesh.Notice) bool {
+	return r.ask(ctx, TriggerEvent, &Body{Component: r.component(), Instance: h.ID, Event: ev, IfVersion: c.IfVersion, Traceparent: c.Traceparent}, changes, func(n *mesh.Notice) bool {
 		return n.Event != nil && n.Event.Type == ev.Type && (n.Event.ID == "" || ev.ID == "" || n.Event.ID == ev.ID)
 	})
 }
@@ -124,7 +122,10 @@ func (r *behind) create(ctx context.Context, c *mesh.Command) (*mesh.Outcome, er
 	}
 	changes, leave := r.watch("")
 	defer leave()
-	body := &Body{Component: r.component(), Machine: c.Machine, Context: or(c.Context, nothing), EventID: c.EventID, Key: c.Key, Traceparent: c.Traceparent}
+	body := &Body{
+		Component: r.component(), Machine: c.Machine, Instance: c.Instance, State: c.State, Context: or(c.Context, nothing),
+		EventID: c.EventID, Key: c.Key, OrGet: c.OrGet, Traceparent: c.Traceparent,
+	}
 	return r.ask(ctx, CreateInstance, body, changes, func(n *mesh.Notice) bool {
 		return (c.Machine == "" || n.Machine == c.Machine) && sameValue(n.Context, body.Context)
 	})
@@ -209,7 +210,7 @@ func (r *behind) ask(ctx context.Context, k Kind, b *Body, changes <-chan *mesh.
 // it led to, if it hears of that, so that it can be waited for by the bridge's own
 // number.
 func (r *behind) outcome(ctx context.Context, a *Body) (*mesh.Outcome, error) {
-	out := &mesh.Outcome{Instance: a.Instance, State: a.State, Version: a.Version}
+	out := &mesh.Outcome{Instance: a.Instance, State: a.State, Version: a.Version, Repeated: a.Repeated}
 	if !*a.OK {
 		return out, &fsm.Error{Code: fsm.Code(a.Code), Instance: a.Instance, State: a.State, Version: a.Version, Detail: a.Message}
 	}

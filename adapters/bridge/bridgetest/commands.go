@@ -94,6 +94,7 @@ func (c Case) answeredCommands(t *testing.T, v *mesh.View, client *mesh.Client) 
 	if got, err := rt.Get(out.Instance); err != nil || got.State() != "Open" {
 		t.Errorf("created: %v, %v", got, err)
 	}
+	c.wishes(t, v, client)
 	// The trace context goes with the command, and comes with the answer.
 	var owner string
 	eventually(t, func() string {
@@ -115,6 +116,61 @@ func (c Case) answeredCommands(t *testing.T, v *mesh.View, client *mesh.Client) 
 		sent, answered := p.on("xcomponent:trigger_event"), p.on("xcomponent:command_response")
 		if len(sent) != 1 || len(answered) != 1 || sent[0].body["traceparent"] != trace || answered[0].body["traceparent"] != trace {
 			return fmt.Sprintf("the trace is not in %v and %v", sent, answered)
+		}
+		return ""
+	})
+}
+
+// wishes has a runtime of ours behind another bridge do what is asked for beside the
+// event or the context: an id, a key, and a version.
+func (c Case) wishes(t *testing.T, v *mesh.View, client *mesh.Client) {
+	t.Helper()
+	p := c.peer(t)
+	create := func(o mesh.CreateOptions) *mesh.Outcome {
+		t.Helper()
+		o.State = "Open"
+		out, err := client.Create(t.Context(), "Billing", "Invoice", map[string]any{"orderId": "z"}, o)
+		if err != nil {
+			t.Fatalf("create over the broker with %+v: %v", o, err)
+		}
+		return out
+	}
+	if out := create(mesh.CreateOptions{ID: "chosen"}); out.Instance != "chosen" {
+		t.Errorf("the instance %s is made, want %q", out.Instance, "chosen")
+	}
+	first, second := create(mesh.CreateOptions{Key: "z", OrGet: true}), create(mesh.CreateOptions{Key: "z", OrGet: true})
+	if first.Instance != second.Instance || first.Repeated || !second.Repeated {
+		t.Errorf("by one key there are %+v and %+v, want one instance that is made once", first, second)
+	}
+	for _, frame := range p.on("xcomponent:create_instance") {
+		if frame.body["currentState"] != "Open" {
+			t.Errorf("the state is not asked for: %v", frame.body)
+		}
+	}
+	eventually(t, func() string {
+		if _, ok := instance(v, "chosen"); !ok {
+			return "the instance is not known"
+		}
+		return ""
+	})
+	send := func(version uint64) error {
+		_, err := client.Send(t.Context(), mesh.Target{ID: "chosen", Component: "Billing"}, fsm.Event{Type: "REFUSE"}, mesh.SendOptions{IfVersion: version})
+		return err
+	}
+	if err := send(2); !errors.Is(err, fsm.ErrVersionMoved) {
+		t.Errorf("an event for another version: %v", err)
+	}
+	if err := send(1); err != nil {
+		t.Errorf("an event for the version that it has: %v", err)
+	}
+	// The runtime itself compares: what the bridge knows may be a moment old.
+	eventually(t, func() string {
+		var asked []any
+		for _, frame := range p.on("xcomponent:trigger_event") {
+			asked = append(asked, frame.body["ifVersion"])
+		}
+		if len(asked) != 2 || asked[0] != 2.0 || asked[1] != 1.0 {
+			return fmt.Sprintf("the runtime is asked for the versions %v, want 2 and 1", asked)
 		}
 		return ""
 	})
