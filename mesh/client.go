@@ -213,7 +213,7 @@ func (c *Client) Create(ctx context.Context, component, machine string, data map
 		if len(hosts.live) == 0 {
 			return nil, unknown
 		}
-		to = rendezvous(hosts.live, o.Key+"\x00"+o.ID+"\x00"+o.EventID)
+		to = o.ChosenFor(hosts.live)
 	} else if err != nil {
 		return nil, err
 	}
@@ -301,6 +301,12 @@ func (c *Client) membersNow(ctx context.Context, all bool) (live []Identity, los
 // order sorts runtimes by component, then by name.
 func (id *Identity) order() string {
 	return id.Component + "\x00" + id.Name + "\x00" + id.RuntimeID
+}
+
+// ChosenFor is the one, of runtimes that host a component, on which Create makes an
+// instance with these options that nobody has yet: the same whoever asks.
+func (o *CreateOptions) ChosenFor(hosts []Identity) (runtimeID string) {
+	return rendezvous(hosts, o.Key+"\x00"+o.ID+"\x00"+o.EventID)
 }
 
 // rendezvous picks the same runtime for a name, whoever asks: the one whose
@@ -435,7 +441,7 @@ func (c *Client) locateAmong(ctx context.Context, t Target, notBefore time.Time)
 		// The key is free. Runtimes that came and went may each have had it: all who
 		// look find the same one.
 		had := slices.DeleteFunc(slices.Clone(hosts.live), func(h Identity) bool { return !slices.Contains(ended, h.RuntimeID) })
-		return rendezvous(had, t.Key), sure, nil
+		return (&CreateOptions{Key: t.Key}).ChosenFor(had), sure, nil
 	}
 	return "", sure, &fsm.Error{Code: fsm.CodeUnknownInstance, Instance: t.ID, Key: t.Key}
 }

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
@@ -373,16 +372,94 @@ func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
 		s.b.counts.add(countClaimed, 1)
 		return nil, errNotOurs
 	}
-	best, to := uint32(0), &hosts[0].info
+	to, out, err := s.made(hosts, b, m)
+	switch {
+	case err != nil || out != nil:
+		return out, err
+	case to != nil:
+		return s.createIn(to, b)
+	}
+	// One that nobody reaches has not made it: then the next may.
+	first := ""
+	for len(hosts) > 0 {
+		to := chosen(hosts, b)
+		out, err = s.createIn(to, b)
+		if !errors.Is(err, mesh.ErrGone) {
+			return out, err
+		}
+		first = cmp.Or(first, to.Name)
+		hosts = slices.DeleteFunc(hosts, func(o outer) bool { return o.info.RuntimeID == to.RuntimeID })
+	}
+	if shared {
+		return nil, errNobodyHosts
+	}
+	b.host = first // the picture of the mesh is behind, or it starts anew: it is waited for
+	return nil, err
+}
+
+// chosen is the runtime to make what nobody has made yet: that which the mesh chooses
+// for it, so that of two who have one key or id made at a time both come to the same.
+func chosen(hosts []outer, b *Body) *mesh.RuntimeInfo {
+	ids := make([]mesh.Identity, len(hosts))
 	for i := range hosts {
-		o := &hosts[i]
-		h := fnv.New32a()
-		fmt.Fprintf(h, "%s/%s", o.info.Name, cmp.Or(b.EventID, b.ID))
-		if sum := h.Sum32(); sum >= best {
-			best, to = sum, &o.info
+		ids[i] = hosts[i].info.Identity
+	}
+	o := mesh.CreateOptions{Key: b.Key, ID: b.Instance, EventID: cmp.Or(b.EventID, b.ID)}
+	if b.Key != "" || b.Instance != "" {
+		o.EventID = b.EventID // as who creates it on the mesh has no other
+	}
+	best := o.ChosenFor(ids)
+	i := slices.IndexFunc(ids, func(id mesh.Identity) bool { return id.RuntimeID == best })
+	info := hosts[i].info
+	return &info
+}
+
+// made finds out whether a creation was done before, or its key or id is taken: the
+// runtime to be asked then, or what it led to where that runtime is not to be asked.
+// Who has made it this bridge does not know if it was another that had it made, and it
+// came again since; the id of what it makes follows from its own.
+func (s *session) made(hosts []outer, b *Body, m *Message) (*mesh.RuntimeInfo, *mesh.Outcome, error) {
+	id, derived := b.Instance, false
+	if id == "" && b.Key == "" && (b.EventID != "" || b.ID != "" && !b.nameless) {
+		id, derived = fsm.CreatedID(b.Component, cmp.Or(b.EventID, b.ID)), true
+	}
+	var found []mesh.Instance
+	if id != "" {
+		s.view.Read(func(d *mesh.Directory) { found = d.Find(id) })
+	}
+	for i := range found {
+		in := &found[i]
+		if in.Component != b.Component {
+			continue
+		}
+		if k := slices.IndexFunc(hosts, func(o outer) bool { return o.info.RuntimeID == in.RuntimeID }); k >= 0 {
+			return &hosts[k].info, nil, nil
+		}
+		if derived {
+			return nil, &mesh.Outcome{RuntimeID: in.RuntimeID, Component: in.Component, Instance: in.ID, State: in.State, Version: in.Version, Repeated: true}, nil
+		}
+		return nil, nil, &fsm.Error{Code: fsm.CodeNotRunning, Component: b.Component, Instance: id, Detail: "its runtime " + in.Name + " is away"}
+	}
+	if derived && !m.Redelivered || id == "" && b.Key == "" {
+		return nil, nil, nil
+	}
+	var ended []outer
+	for i := range hosts {
+		out, err := s.b.client.Do(s.ctx, hosts[i].info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: b.Component, Instance: id, Key: b.Key})
+		switch {
+		case err == nil && out.Ended && b.Key != "":
+			ended = append(ended, hosts[i])
+		case err == nil:
+			return &hosts[i].info, nil, nil
+		case out != nil && out.NotMine, derived && errors.Is(err, mesh.ErrGone): // what it had made would be in the picture
+		default:
+			return nil, nil, err
 		}
 	}
-	return s.createIn(to, b)
+	if len(ended) > 0 {
+		return chosen(ended, &Body{Key: b.Key}), nil, nil
+	}
+	return nil, nil, nil
 }
 
 // createIn makes an instance in a runtime. If that does not say whether it has, it is
@@ -397,7 +474,7 @@ func (s *session) createIn(to *mesh.RuntimeInfo, b *Body) (*mesh.Outcome, error)
 		Instance: b.Instance, State: b.State, OrGet: b.OrGet, Traceparent: b.Traceparent,
 	})
 	unknown := false
-	if code := fsm.ErrorCode(err); passing(err) && code != fsm.CodeNotRunning && code != fsm.CodeOverloaded {
+	if code := fsm.ErrorCode(err); passing(err) && code != fsm.CodeNotRunning && code != fsm.CodeOverloaded && !errors.Is(err, mesh.ErrGone) {
 		b.host, unknown = to.Name, true
 	}
 	if (err == nil || unknown) && s.broker.Guarantees().Redelivered && !b.nameless {

@@ -25,8 +25,12 @@ func TestCreationOfUnknownOutcome(t *testing.T) {
 	bus := memoryBus(t)
 	b := &Bridge{c: Config{Bus: bus, Logger: quiet()}, client: mesh.NewClient(bus, mesh.ClientOptions{Timeout: 60 * time.Second}), counts: newCounts()}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &session{b: b, c: &b.c, ctx: ctx, broker: &redelivering{}, guard: newGuard("b", b.counts), outer: map[string]*outer{}}
-	t.Cleanup(func() { cancel(); s.wg.Wait() })
+	view, err := mesh.Watch(t.Context(), bus, mesh.ViewOptions{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{b: b, c: &b.c, ctx: ctx, view: view, broker: &redelivering{}, guard: newGuard("b", b.counts), outer: map[string]*outer{}}
+	t.Cleanup(func() { cancel(); s.wg.Wait(); _ = view.Close(context.Background()) })
 	s.startLanes()
 	var mu sync.Mutex
 	asked := map[string][]string{} // ids of events, by runtime
