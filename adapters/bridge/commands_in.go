@@ -266,16 +266,87 @@ func (s *session) owner(component, id string) (string, error) {
 	if away != "" {
 		return "", &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Instance: id, Detail: "its runtime " + away + " is away"}
 	}
-	if len(found) > 0 {
+	hosts := s.hosts(component)
+	if len(hosts) == 0 {
+		return "", s.nobody(component)
+	}
+	if len(found) > 0 && s.allRead(hosts) {
 		return "", errNotOurs
 	}
-	for _, o := range s.hosts(component) {
+	for _, o := range hosts {
 		out, err := s.b.client.Do(s.ctx, o.info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: component, Instance: id})
 		if err == nil && out.OK {
 			return o.info.RuntimeID, nil
 		}
 	}
 	return "", errNotOurs
+}
+
+// allRead reports whether the instances of all these runtimes are known. Where not, one of
+// theirs may be known of another only, as whom its runtime was on the broker before: what
+// waits in a queue tells of that.
+func (s *session) allRead(hosts []outer) bool {
+	all := true
+	s.view.Read(func(d *mesh.Directory) {
+		for i := range hosts {
+			all = all && d.Floor(hosts[i].info.RuntimeID) >= 0
+		}
+	})
+	return all
+}
+
+// nobodyFor is for how long after its start a bridge takes it that those who are not
+// there may yet come: it, the runtimes and what waits for them may begin at a time.
+const nobodyFor = 30 * time.Second
+
+// nobody is why a command cannot be done for a component that no runtime of the mesh
+// hosts now, "" for any: it is for somebody else, unless one has hosted it that may be
+// back, or the command has waited in a queue for who may still be on the way.
+func (s *session) nobody(component string) error {
+	if err := s.away(component); err != nil {
+		return err
+	}
+	if !s.broker.Guarantees().Kept || time.Since(s.began) > nobodyFor {
+		return errNotOurs
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.behind {
+		// One that has not answered is perhaps gone: what it said waited as well.
+		r.mu.Lock()
+		there := !r.asOf.IsZero() && (component == "" || r.announce.Component == component)
+		r.mu.Unlock()
+		if there {
+			return errNotOurs
+		}
+	}
+	return &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Detail: "no runtime of it is known yet, here or on the broker"}
+}
+
+// away is an error if a runtime of the mesh is away that hosts a component and has
+// instances of it, and no other has taken its place.
+func (s *session) away(component string) error {
+	var list []mesh.RuntimeInfo
+	name := ""
+	s.view.Read(func(d *mesh.Directory) {
+		list = d.Runtimes(time.Now())
+		for i := range list {
+			r := &list[i]
+			if _, guest := routeOf(r.Process); guest || r.Status != mesh.Lost && r.Status != mesh.Stopped || component != "" && r.Component != component {
+				continue
+			}
+			if !slices.ContainsFunc(list, func(o mesh.RuntimeInfo) bool {
+				return o.Status == mesh.Live && o.Name == r.Name && o.Component == r.Component
+			}) &&
+				d.Count(mesh.Filter{RuntimeID: r.RuntimeID}).Stale > 0 {
+				name = r.Name
+			}
+		}
+	})
+	if name == "" {
+		return nil
+	}
+	return &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Detail: "its runtime " + name + " is away"}
 }
 
 // decided waits until it is decided whether a runtime that the mesh has only just
@@ -526,7 +597,7 @@ func entryMachine(definition json.RawMessage) string {
 func (s *session) cross(b *Body, _ *Message) (*mesh.Outcome, error) {
 	hosts := s.hosts(b.TargetComponent)
 	if len(hosts) == 0 {
-		return nil, errNotOurs
+		return nil, s.nobody(b.TargetComponent)
 	}
 	e, err := s.effect(b)
 	if err != nil {
@@ -538,7 +609,7 @@ func (s *session) cross(b *Body, _ *Message) (*mesh.Outcome, error) {
 			return out, err
 		}
 	}
-	return out, nil
+	return out, s.away(b.TargetComponent)
 }
 
 // crossKnown is how many cross-component events runtimes know again, at most.

@@ -19,7 +19,7 @@ import (
 func (s *session) broadcast(b *Body, _ *Message) (*mesh.Outcome, error) {
 	hosts := s.hosts(b.Component)
 	if len(hosts) == 0 {
-		return nil, errNotOurs
+		return nil, s.nobody(b.Component)
 	}
 	f := mesh.Filter{Component: b.Component, Machine: b.Machine, Live: true}
 	if b.State != "*" {
@@ -53,7 +53,7 @@ func (s *session) broadcast(b *Body, _ *Message) (*mesh.Outcome, error) {
 		}
 		out.Count++
 	}
-	if passing(failed) {
+	if failed = worse(failed, s.away(b.Component)); passing(failed) {
 		return out, failed
 	}
 	return out, nil

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -99,6 +100,12 @@ func (s *session) channel(name string) *Channel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.components[name] {
+		return &forComponent
+	}
+	// A broadcast may have waited for a component that is not there yet. Brokers name a
+	// channel that nobody listens for as they know it.
+	if rest, ok := strings.CutPrefix(strings.ReplaceAll(name, ".", ":"), componentPrefix); ok && ComponentChannel(rest) != "" &&
+		s.b.dialects.wants(&forComponent) && s.broker.Guarantees().Kept && time.Since(s.began) <= nobodyFor {
 		return &forComponent
 	}
 	return nil

@@ -41,6 +41,7 @@ type session struct {
 	// cross-component events from the broker.
 	role    string
 	crossed atomic.Uint64
+	began   time.Time
 	// checkedAt is when it was last looked who is silent; of the tending goroutine.
 	checkedAt time.Time
 
@@ -97,7 +98,7 @@ func startSession(ctx context.Context, b *Bridge, broker Broker) (*session, erro
 	}
 	run, cancel := context.WithCancel(context.Background())
 	s := &session{
-		b: b, c: &b.c, broker: broker, role: roleOf(broker), guard: newGuard(b.id, b.counts), held: newBudget(heldBytes), commands: newBudget(commandBytes), view: view, ctx: run, cancel: cancel,
+		b: b, c: &b.c, began: time.Now(), broker: broker, role: roleOf(broker), guard: newGuard(b.id, b.counts), held: newBudget(heldBytes), commands: newBudget(commandBytes), view: view, ctx: run, cancel: cancel,
 		behind: map[string]*behind{}, routes: map[string]heardRoute{}, outer: map[string]*outer{}, shared: map[string]bool{}, components: map[string]bool{},
 		queries: map[string]*openQuery{}, waits: map[string]chan *Body{}, effects: map[string]*sentEffect{},
 		wantQuery: true, wantDiscover: true, due: make(chan struct{}, 1), back: make(chan struct{}, 1), oweSince: time.Now(),

@@ -1,0 +1,219 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fsmesh/fsmesh/fsm"
+	"github.com/fsmesh/fsmesh/mesh"
+)
+
+// A keeping broker has messages for whoever begins to listen, and gives each again
+// until it is done. dead are those that never will be.
+type keeping struct {
+	Broker
+	messages []Frame
+	done     chan Frame
+	dead     chan error
+}
+
+func (*keeping) Identity() string                                  { return "keeping" }
+func (*keeping) Publish(_ context.Context, f []Frame) (int, error) { return len(f), nil }
+func (*keeping) Lost() <-chan Loss                                 { return nil }
+func (*keeping) Counters() map[string]uint64                       { return nil }
+func (*keeping) Close(context.Context) error                       { return nil }
+func (*keeping) Guarantees() Guarantees {
+	return Guarantees{Order: true, Kept: true, Redelivered: true}
+}
+
+func (k *keeping) Subscribe(_ context.Context, s Subscription, f func(*Message)) error {
+	if !slices.Contains(s.Channels, "fsm:commands:trigger_event") {
+		return nil
+	}
+	var deliver func(Frame, bool)
+	deliver = func(m Frame, again bool) {
+		f(&Message{Frame: m, Redelivered: again, Done: func(err error) {
+			if poison, ok := errors.AsType[*PoisonError](err); ok {
+				k.dead <- poison
+			} else if err != nil {
+				go deliver(m, true)
+			} else {
+				k.done <- m
+			}
+		}})
+	}
+	go func() {
+		for _, m := range k.messages {
+			deliver(m, false)
+		}
+	}()
+	return nil
+}
+
+// TestWaitedForRuntime has commands wait for a bridge that begins before the runtime
+// that they are for: they are not taken for somebody else's.
+func TestWaitedForRuntime(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	c, _, err := fsm.ParseComponent([]byte("name: C\nstateMachines: [{name: M, initialState: S, states: [{name: S, type: entry}], transitions: [{from: S, to: S, event: GO}]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rt, err := fsm.NewRuntime(fsm.Config{Name: "n", Components: []*fsm.Component{c}, Logger: quiet()})
+	if err == nil {
+		err = rt.Start(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rt.Stop(context.Background()) })
+	in, err := rt.Create(t.Context(), "M", map[string]any{"k": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(format string, args ...any) []byte { return fmt.Appendf(nil, format, args...) }
+	k := &keeping{done: make(chan Frame, 10), dead: make(chan error, 10), messages: []Frame{
+		{"fsm:commands:trigger_event", body(`{"componentName":"C","instanceId":%q,"event":{"type":"GO"},"id":"1"}`, in.ID())},
+		{"xcomponent:trigger_event", body(`{"instanceId":%q,"event":{"type":"GO"},"id":"2"}`, in.ID())},
+		{"fsm:commands:cross_component_event", body(`{"targetComponent":"C","targetMachine":"M","event":{"type":"GO"},"id":"3","matchingRules":[{"eventProperty":"k","instanceProperty":"k","operator":"===","value":1}]}`)},
+		{"external:broadcasts", body(`{"componentName":"C","machineName":"M","currentState":"*","event":{"type":"GO"},"id":"4"}`)},
+		{"xcomponent.C", body(`{"targetComponent":"C","targetMachine":"M","targetState":"*","event":"GO","id":"5"}`)},
+	}}
+	br, err := Start(t.Context(), Config{Bus: bus, URL: "keeping://", Logger: quiet(), External: true, Open: func(context.Context) (Broker, error) { return k, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = br.Close(context.Background()) })
+	soon(t, func() string {
+		if n := br.Status().Counters[countReceived]; n < uint64(2*len(k.messages)) && len(k.done) == 0 {
+			return fmt.Sprintf("%d messages came, want each twice", n)
+		}
+		return ""
+	})
+	att, err := mesh.Attach(t.Context(), rt, bus, mesh.AttachOptions{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = att.Close(context.Background()) })
+	for range k.messages {
+		select {
+		case <-k.done:
+		case err := <-k.dead:
+			t.Fatalf("a command is dead: %v", err)
+		case <-time.After(60 * time.Second):
+			t.Fatalf("the commands are not done: %+v", br.Status())
+		}
+	}
+	if got, _ := rt.Get(in.ID()); got.Version() != uint64(len(k.messages))+1 {
+		t.Errorf("version %d, want %d: some were taken for somebody else's; %+v", got.Version(), len(k.messages)+1, br.Status())
+	}
+}
+
+// TestNobody has commands for components that nobody hosts: one is somebody else's
+// where the bridge has begun long ago, or somebody on the broker hosts it.
+func TestNobody(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	s, _, _ := makersOn(t, bus, bus, 0)
+	s.broker, s.began = &keeping{}, time.Now()
+	if err := s.nobody("C"); !passing(err) {
+		t.Errorf("a component that may yet come: %v", err)
+	}
+	old := &behind{announce: &Body{Component: "C"}}
+	s.behind = map[string]*behind{"r": old}
+	if err := s.nobody("C"); !passing(err) {
+		t.Errorf("a component of which only old news has come: %v", err)
+	}
+	old.asOf = time.Now()
+	if err := s.nobody("C"); !errors.Is(err, errNotOurs) {
+		t.Errorf("a component that somebody on the broker hosts: %v", err)
+	}
+	s.behind, s.began = nil, time.Now().Add(-2*nobodyFor)
+	if err := s.nobody("C"); !errors.Is(err, errNotOurs) {
+		t.Errorf("a component that nobody hosts: %v", err)
+	}
+	s.broker, s.began = &redelivering{}, time.Now()
+	if err := s.nobody("C"); !errors.Is(err, errNotOurs) {
+		t.Errorf("a component that nobody hosts, of a broker that keeps nothing: %v", err)
+	}
+}
+
+// TestEventWhileAway has one of two runtimes stop that has an instance, and an event for
+// matching instances come meanwhile: it is not done before that one has it, too.
+func TestEventWhileAway(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	s, all, atts := makersOn(t, bus, bus, 2)
+	for _, rt := range all {
+		if _, err := rt.Create(t.Context(), "M", map[string]any{"k": 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon(t, func() string {
+		n := 0
+		s.view.Read(func(d *mesh.Directory) { n = d.Count(mesh.Filter{Component: "C"}).Active })
+		if n != 2 {
+			return fmt.Sprintf("%d instances are known, want 2", n)
+		}
+		return ""
+	})
+	delete(s.outer, atts[1].RuntimeIDs()["C"])
+	if err := atts[1].Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, func() string {
+		if s.away("C") == nil {
+			return "the runtime is not known to be away"
+		}
+		return ""
+	})
+	rules := []Rule{{EventProperty: "k", InstanceProperty: "k", Value: []byte("1")}}
+	cross := &Body{ID: "x", TargetComponent: "C", TargetMachine: "M", Event: &Event{ID: "x", Type: "GO"}, Rules: &rules}
+	wide := &Body{ID: "y", Component: "C", Machine: "M", State: "*", Event: &Event{ID: "y", Type: "NOPE"}}
+	for what, do := range map[string]func() (*mesh.Outcome, error){
+		"an event for matching instances": func() (*mesh.Outcome, error) { return s.cross(cross, nil) },
+		"a broadcast":                     func() (*mesh.Outcome, error) { return s.broadcast(wide, nil) },
+	} {
+		if _, err := do(); !passing(err) {
+			t.Errorf("%s while one of two runtimes is away: %v, want it to be tried again", what, err)
+		}
+	}
+	if states := statesOf(all); states != "T S" {
+		t.Errorf("the states are %q, want the instance of the other runtime to have the event", states)
+	}
+	a, err := mesh.Attach(t.Context(), all[1], bus, mesh.AttachOptions{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close(context.Background()) })
+	id := a.RuntimeIDs()["C"]
+	s.mu.Lock()
+	s.outer[id] = &outer{info: mesh.RuntimeInfo{Identity: mesh.Identity{RuntimeID: id, Component: "C", Name: all[1].Name()}}, shown: true}
+	s.mu.Unlock()
+	soon(t, func() string {
+		if err := s.away("C"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	if _, err := s.cross(cross, nil); err != nil {
+		t.Errorf("once it is back: %v", err)
+	}
+	if states := statesOf(all); states != "T T" {
+		t.Errorf("the states are %q, want both to have the event", states)
+	}
+}
+
+func statesOf(runtimes []*fsm.Runtime) string {
+	var out []string
+	for _, rt := range runtimes {
+		for in := range rt.Instances(fsm.Filter{}) {
+			out = append(out, in.State())
+		}
+	}
+	return fmt.Sprintf("%s %s", out[0], out[1])
+}
