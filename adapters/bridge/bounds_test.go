@@ -304,7 +304,7 @@ func TestCommandRoom(t *testing.T) {
 	t.Parallel()
 	b := &Bridge{counts: newCounts()}
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &session{b: b, c: &b.c, ctx: ctx, commands: newBudget(1000)}
+	s := &session{b: b, c: &b.c, ctx: ctx, broker: &redelivering{}, commands: newBudget(1000)}
 	for range laneCount { // nobody does them
 		s.lanes = append(s.lanes, make(chan func(), laneRoom))
 	}

@@ -88,7 +88,7 @@ func (s *session) command(k Kind, b *Body, m *Message) {
 		}
 	}
 	if !s.commands.wait(s.ctx, len(m.Body)) {
-		m.Done(errStopped)
+		s.abandon(m, errStopped)
 		return
 	}
 	done := m.Done
@@ -112,10 +112,22 @@ func (s *session) do(k Kind, b *Body, m *Message) {
 		TriggerEvent: s.trigger, ExternalCommand: s.trigger, CreateInstance: s.create, CrossEvent: s.cross, ExternalBroadcast: s.broadcast,
 		ComponentBroadcast: s.componentBroadcast,
 	}[k]
-	s.inLane(lane, func() {
+	if !s.inLane(lane, func() {
 		out, err := do(b, m)
 		s.finish(k, m, b, out, err)
-	})
+	}) {
+		s.abandon(m, errStopped)
+	}
+}
+
+// abandon ends a command that is not done, as the session ends. The broker gives it to
+// the next; where it does not, the command is lost.
+func (s *session) abandon(m *Message, err error) {
+	if !s.broker.Guarantees().Redelivered {
+		s.b.counts.add(countStopped, 1)
+		s.b.counts.drop(m.Channel, "the bridge stopped or stood by before it was done")
+	}
+	m.Done(err)
 }
 
 // errNotOurs says that a command is for somebody else on the broker.
@@ -196,11 +208,14 @@ func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 		s.guard.forget(b.ID)
 	}
 	s.wg.Go(func() {
-		if pause(s.ctx, wait) && !given {
+		switch over := !pause(s.ctx, wait); {
+		case over:
+			s.abandon(m, err)
+		case given:
+			m.Done(err)
+		default:
 			s.do(k, b, m)
-			return
 		}
-		m.Done(err)
 	})
 }
 
@@ -233,7 +248,7 @@ func (s *session) trigger(b *Body, _ *Message) (*mesh.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.b.client.Do(s.ctx, owner, &mesh.Command{
+	return s.b.client.Do(s.work, owner, &mesh.Command{
 		Do: mesh.DoSend, Component: b.Component, Instance: b.Instance, Event: commandEvent(b.Event), IfVersion: b.IfVersion, Traceparent: b.Traceparent,
 	})
 }
@@ -274,7 +289,7 @@ func (s *session) owner(component, id string) (string, error) {
 		return "", errNotOurs
 	}
 	for _, o := range hosts {
-		out, err := s.b.client.Do(s.ctx, o.info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: component, Instance: id})
+		out, err := s.b.client.Do(s.work, o.info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: component, Instance: id})
 		if err == nil && out.OK {
 			return o.info.RuntimeID, nil
 		}
@@ -516,7 +531,7 @@ func (s *session) made(hosts []outer, b *Body, m *Message) (*mesh.RuntimeInfo, *
 	}
 	var ended []outer
 	for i := range hosts {
-		out, err := s.b.client.Do(s.ctx, hosts[i].info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: b.Component, Instance: id, Key: b.Key})
+		out, err := s.b.client.Do(s.work, hosts[i].info.RuntimeID, &mesh.Command{Do: mesh.DoLocate, Component: b.Component, Instance: id, Key: b.Key})
 		switch {
 		case err == nil && out.Ended && b.Key != "":
 			ended = append(ended, hosts[i])
@@ -540,7 +555,7 @@ func (s *session) createIn(to *mesh.RuntimeInfo, b *Body) (*mesh.Outcome, error)
 	if machine == "" {
 		machine = entryMachine(to.Definition)
 	}
-	out, err := s.b.client.Do(s.ctx, to.RuntimeID, &mesh.Command{
+	out, err := s.b.client.Do(s.work, to.RuntimeID, &mesh.Command{
 		Do: mesh.DoCreate, Component: b.Component, Machine: machine, Context: b.Context, EventID: cmp.Or(b.EventID, b.ID), Key: b.Key,
 		Instance: b.Instance, State: b.State, OrGet: b.OrGet, Traceparent: b.Traceparent,
 	})
@@ -571,7 +586,7 @@ func (s *session) claim(b *Body, m *Message) (bool, error) {
 			b.claim = fmt.Sprintf("%s.%d", hex.EncodeToString(h[:16]), n)
 		}
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(s.work, 2*time.Second)
 	defer cancel()
 	return c.Claim(ctx, "create:"+b.Component+":"+b.claim)
 }
@@ -605,7 +620,7 @@ func (s *session) cross(b *Body, _ *Message) (*mesh.Outcome, error) {
 	}
 	var out *mesh.Outcome
 	for _, o := range hosts {
-		if out, err = s.b.client.Do(s.ctx, o.info.RuntimeID, &mesh.Command{Do: mesh.DoEffect, Component: b.TargetComponent, Effect: e}); err != nil {
+		if out, err = s.b.client.Do(s.work, o.info.RuntimeID, &mesh.Command{Do: mesh.DoEffect, Component: b.TargetComponent, Effect: e}); err != nil {
 			return out, err
 		}
 	}

@@ -37,6 +37,7 @@ const (
 	countFull        = "dropped_queue_full"
 	countNoRoom      = "dropped_no_room"
 	countAway        = "dropped_broker_away"
+	countStopped     = "dropped_stopped"
 	countTwo         = "dropped_id_of_another"
 	countTakeovers   = "takeovers"
 	countLagged      = "mesh_lagged"
@@ -72,6 +73,7 @@ var counted = []Counter{
 	{countFull, "messages not published, as too much waited already"},
 	{countNoRoom, "instances, definitions and answers for which the bridge has no room"},
 	{countAway, "messages not published, as the broker was away"},
+	{countStopped, "commands not done as the bridge stopped or stood by (Redis)"},
 	{countLost, "times that messages of the broker may have been missed"},
 	{countGaps, "notices that their runtime had numbered and that did not come"},
 	{countQueries, "queries of all instances sent to the broker"},
@@ -129,6 +131,8 @@ func newCounts() *counts {
 
 // add raises a counter; all are in the table counted.
 func (c *counts) add(name string, n int) { c.n[name].Add(uint64(n)) }
+
+func (c *counts) of(name string) uint64 { return c.n[name].Load() }
 
 func (c *counts) drop(channel, reason string) {
 	c.mu.Lock()

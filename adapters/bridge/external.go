@@ -28,7 +28,7 @@ func (s *session) broadcast(b *Body, _ *Message) (*mesh.Outcome, error) {
 	var found []mesh.Instance
 	for i := range hosts {
 		f.RuntimeID = hosts[i].info.RuntimeID
-		for in, err := range s.b.client.All(s.ctx, mesh.Query{Filter: f, Limit: 1000}) {
+		for in, err := range s.b.client.All(s.work, mesh.Query{Filter: f, Limit: 1000}) {
 			if err != nil {
 				return nil, err // nothing is sent yet
 			}
@@ -45,7 +45,7 @@ func (s *session) broadcast(b *Body, _ *Message) (*mesh.Outcome, error) {
 		if ev.ID != "" {
 			ev.ID += "/" + in.ID
 		}
-		if _, err := s.b.client.Do(s.ctx, in.RuntimeID, &mesh.Command{Do: mesh.DoSend, Component: b.Component, Instance: in.ID, Event: ev}); err != nil {
+		if _, err := s.b.client.Do(s.work, in.RuntimeID, &mesh.Command{Do: mesh.DoSend, Component: b.Component, Instance: in.ID, Event: ev}); err != nil {
 			if failed = worse(failed, err); !passing(err) {
 				s.b.counts.add(countRefused, 1)
 			}

@@ -43,8 +43,10 @@ func TestBroadcastAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(guest.Close)
-	b := &Bridge{c: Config{Bus: bus, Logger: quiet()}, client: mesh.NewClient(bus, mesh.ClientOptions{Timeout: 60 * time.Second}), counts: newCounts()}
-	s := &session{b: b, c: &b.c, ctx: t.Context(), outer: map[string]*outer{"r": {info: mesh.RuntimeInfo{Identity: id}, shown: true}}}
+	s := sessionOn(t, bus, heldBytes)
+	t.Cleanup(s.stop)
+	s.b.client, s.work = mesh.NewClient(bus, mesh.ClientOptions{Timeout: 60 * time.Second}), t.Context()
+	s.outer = map[string]*outer{"r": {info: mesh.RuntimeInfo{Identity: id}, shown: true}}
 	for i, want := range []fsm.Code{fsm.CodeOverloaded, ""} {
 		out, err := s.broadcast(&Body{Component: "C", Machine: "M", State: "S", Event: &Event{Type: "E", ID: "e"}}, nil)
 		if fsm.ErrorCode(err) != want || (want == "") != (err == nil) || err == nil && out.Count != 2 {

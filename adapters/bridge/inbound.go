@@ -57,12 +57,16 @@ func (s *session) read(m *Message) (*Channel, *Body, bool) {
 		m.Done(err)
 		return nil, nil, false
 	}
+	c := s.channel(m.Channel)
 	if s.ctx.Err() != nil {
-		m.Done(errStopped)
+		// What is not done with goes to the next when the broker is closed, which is
+		// soon; given back now it would come here again and again.
+		if c != nil && c.Purpose >= ForCommands && c.Kind != CommandResponse && !s.broker.Guarantees().Redelivered {
+			s.abandon(m, errStopped)
+		}
 		return nil, nil, false
 	}
 	s.b.counts.add(countReceived, 1)
-	c := s.channel(m.Channel)
 	if c == nil {
 		return drop(countUnknown, "nobody knows the channel", nil)
 	}

@@ -28,6 +28,7 @@ type session struct {
 	view           *mesh.View
 	ctx            context.Context // ends with the session
 	cancel         context.CancelFunc
+	work           context.Context // ends a moment later: what is begun is brought to its end
 	wg             sync.WaitGroup
 	lanes          []chan func()
 	due            chan struct{} // room for one: there is something to ask
@@ -201,6 +202,7 @@ func (s *session) follow(ctx context.Context) error {
 
 // stop ends the session without a word: another bridge may go on with it.
 func (s *session) stop() {
+	before := s.b.counts.of(countStopped)
 	s.cancel()
 	s.mu.Lock()
 	gone := s.behind
@@ -214,6 +216,9 @@ func (s *session) stop() {
 		r.table.release()
 	}
 	s.wg.Wait()
+	if n := s.b.counts.of(countStopped) - before; n > 0 {
+		s.c.Logger.Warn("bridge: commands are lost, as the bridge stops before they are done", "broker", redact.URL(s.c.URL), "commands", n)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = s.view.Close(ctx)
@@ -225,16 +230,33 @@ const (
 	laneRoom  = 64
 )
 
+// workFor is how long commands that are under way when the session ends may take: one
+// without an id would be done twice if it were broken off and given to another bridge.
+const workFor = 500 * time.Millisecond
+
 func (s *session) startLanes() {
+	work, end := context.WithCancel(context.WithoutCancel(s.ctx))
+	s.work = work
+	context.AfterFunc(s.ctx, func() { time.AfterFunc(workFor, end) })
 	for range laneCount {
 		lane := make(chan func(), laneRoom)
 		s.lanes = append(s.lanes, lane)
 		s.wg.Go(func() {
-			for {
+			for s.ctx.Err() == nil {
 				select {
 				case f := <-lane:
 					f()
 				case <-s.ctx.Done():
+				}
+			}
+			if s.broker.Guarantees().Redelivered {
+				return // the broker gives what waits to the next
+			}
+			for {
+				select {
+				case f := <-lane:
+					f()
+				default:
 					return
 				}
 			}
@@ -243,13 +265,19 @@ func (s *session) startLanes() {
 }
 
 // inLane does f after what came before it for the same instance. When the lane
-// is full it waits, so that the broker holds back.
-func (s *session) inLane(name string, f func()) {
+// is full it waits, so that the broker holds back. It reports false if the session
+// ends before.
+func (s *session) inLane(name string, f func()) bool {
+	if s.ctx.Err() != nil {
+		return false
+	}
 	h := fnv.New32a()
 	h.Write([]byte(name))
 	select {
 	case s.lanes[h.Sum32()%laneCount] <- f:
+		return true
 	case <-s.ctx.Done():
+		return false
 	}
 }
 
