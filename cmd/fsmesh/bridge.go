@@ -38,7 +38,9 @@ URLs are redis://[USER:PASSWORD@]HOST[:PORT][/DB], amqp://[USER:PASSWORD@]HOST[:
 and with TLS rediss:// and amqps://. The environment keeps passwords out of the list
 of processes: without arguments they come from BROKER_URL. The mesh is that of
 --mesh, else a nats:// URL among the others, else the local one; "memory" is a mesh
-inside this process, which joins brokers with each other.
+inside this process, which joins brokers with each other. Contexts (fsmesh context)
+and FSMESH_URL are for commands against a running mesh: a bridge goes on for long, and
+does not follow what is selected.
 
 --dry-run mirrors nothing, and prints what would be: "to" or "from" the broker, its
 channel and the body. It does not see creations on RabbitMQ, as it would take them
