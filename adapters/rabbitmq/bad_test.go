@@ -18,11 +18,10 @@ import (
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
-// TestBadMessages sends a command with headers and properties that are not ours,
+// badMessages sends a command with headers and properties that are not ours,
 // which is done all the same, and one that the runtime never takes: after ten tries
 // it is among the dead, and what comes after it is done.
-func TestBadMessages(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func badMessages(t *testing.T, server *bridgetest.Server) {
 	bus, rt := counters(t)
 	var tries atomic.Int64
 	busy, err := bus.Host(t.Context(), mesh.GuestOptions{
@@ -107,10 +106,9 @@ func (empty) Look(ids []string) []mesh.Found                        { return mak
 func (empty) Shards() int                                           { return 1 }
 func (empty) Piece(int, int, int) mesh.Piece                        { return mesh.Piece{Next: -1} }
 
-// TestBadCreation publishes creations that cannot be read to a mesh with several
+// badCreation publishes creations that cannot be read to a mesh with several
 // components: each is among the dead once.
-func TestBadCreation(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func badCreation(t *testing.T, server *bridgetest.Server) {
 	bus, _ := counters(t)
 	var made atomic.Int64
 	for _, name := range []string{"Shop", "Bank"} {

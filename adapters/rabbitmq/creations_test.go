@@ -15,10 +15,9 @@ import (
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
-// TestCreationWithoutHost publishes a creation while the runtime for which the bridge
+// creationWithoutHost publishes a creation while the runtime for which the bridge
 // listens is away: it waits on the server, and is done once the runtime is back.
-func TestCreationWithoutHost(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func creationWithoutHost(t *testing.T, server *bridgetest.Server) {
 	bus, _ := counters(t)
 	var made atomic.Int64
 	host := func(id string) *mesh.Guest {
@@ -75,9 +74,8 @@ func TestCreationWithoutHost(t *testing.T) {
 	}
 }
 
-// TestReplayUnheard replays a dead letter while nobody listens for it: it stays.
-func TestReplayUnheard(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+// replayUnheard replays a dead letter while nobody listens for it: it stays.
+func replayUnheard(t *testing.T, server *bridgetest.Server) {
 	p := open(t, server.URL, rabbitmq.Options{})
 	const channel = "fsmesh:test:unheard"
 	listen := func() *rabbitmq.Broker {
@@ -114,10 +112,9 @@ func TestReplayUnheard(t *testing.T) {
 	dead(1) // it is of no more use than before
 }
 
-// TestCommandWithoutRuntime sends a command to an instance whose runtime has stopped
+// commandWithoutRuntime sends a command to an instance whose runtime has stopped
 // and may be back soon: it is not taken for somebody else's, but is a dead letter.
-func TestCommandWithoutRuntime(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func commandWithoutRuntime(t *testing.T, server *bridgetest.Server) {
 	bus, _ := counters(t)
 	g, err := bus.Host(t.Context(), mesh.GuestOptions{
 		Identity: mesh.Identity{RuntimeID: "shop-1", Component: "Shop", Name: "shop"}, Logger: quiet(), Source: empty{},

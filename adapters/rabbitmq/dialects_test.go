@@ -14,10 +14,9 @@ import (
 	"github.com/fsmesh/fsmesh/mesh"
 )
 
-// TestCreationsOfDialects has two applications host a component, one of which speaks
+// creationsOfDialects has two applications host a component, one of which speaks
 // the package dialect alone: what another sends in both, or in either, is made once.
-func TestCreationsOfDialects(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func creationsOfDialects(t *testing.T, server *bridgetest.Server) {
 	var mu sync.Mutex
 	made := map[string]int{}
 	var bridges []*bridge.Bridge

@@ -12,10 +12,9 @@ import (
 	"github.com/fsmesh/fsmesh/adapters/rabbitmq"
 )
 
-// TestRefusedConfirm has the queue of somebody else refuse what is published: that is
+// refusedConfirm has the queue of somebody else refuse what is published: that is
 // counted, and published anew until the queue takes it.
-func TestRefusedConfirm(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func refusedConfirm(t *testing.T, server *bridgetest.Server) {
 	bus, rt := counters(t)
 	br := start(t, bus, server.URL)
 	conn, err := amqp.Dial(server.URL)

@@ -29,14 +29,6 @@ func startWith(t *testing.T, url, queue string, c bridge.Config) *bridge.Bridge 
 	return b
 }
 
-// TestQueueParts has a queue of a name carry what is listened to from the start, and
-// what is listened to later.
-func TestQueueParts(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
-	t.Run("Broadcasts", func(t *testing.T) { queueBroadcasts(t, server) })
-	t.Run("Follow", func(t *testing.T) { queueFollow(t, server) })
-}
-
 // queueBroadcasts sends broadcasts to a component that was there from the start, and
 // to one that came later, beside other commands: all of it is taken in, also what
 // waited for the bridge.

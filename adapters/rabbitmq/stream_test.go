@@ -130,11 +130,10 @@ func publishAll(t *testing.T, b *rabbitmq.Broker, frames []bridge.Frame) {
 	}
 }
 
-// TestQueue publishes commands while no bridge is there: with a queue of a name
+// keptQueue publishes commands while no bridge is there: with a queue of a name
 // they come later. What can't be read is among the dead, with the reason, and can
 // be sent again.
-func TestQueue(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+func keptQueue(t *testing.T, server *bridgetest.Server) {
 	bus, rt := counters(t)
 	in, err := rt.Create(t.Context(), "Count", nil)
 	if err != nil {

@@ -302,6 +302,26 @@ func (s *Server) RabbitMQCtl(t testing.TB, args ...string) {
 	s.tool(t, "rabbitmqctl", args...)
 }
 
+// VHosts returns a RabbitMQ server as so many, each a virtual host of it with nothing in
+// common with the others. One that is given is returned as it is.
+func (s *Server) VHosts(t testing.TB, n int) []*Server {
+	t.Helper()
+	all := make([]*Server, n)
+	for i := range all {
+		all[i] = s
+	}
+	if !s.Own {
+		return all
+	}
+	for i := range all {
+		all[i] = &Server{Addr: s.Addr, URL: s.URL + "/test-" + strconv.Itoa(i), Own: true, Env: s.Env}
+	}
+	// All at once: the tool takes long to start.
+	s.RabbitMQCtl(t, "eval", fmt.Sprintf(`[begin V = iolist_to_binary(io_lib:format("test-~b", [I])), rabbit_vhost:add(V, <<"guest">>),
+		ok = rabbit_auth_backend_internal:set_permissions(<<"guest">>, V, <<".*">>, <<".*">>, <<".*">>, <<"guest">>) end || I <- lists:seq(0, %d)], ok.`, n-1))
+	return all
+}
+
 func (s *Server) tool(t testing.TB, name string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
