@@ -201,8 +201,8 @@ func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 	// Another bridge would not know which runtime may have made it.
 	given := s.broker.Guarantees().Redelivered && !b.nameless && b.host == ""
 	wait := 200 * time.Millisecond
-	if b.host != "" {
-		wait = min(wait<<n, 5*time.Second) // another process may have to take it over
+	if b.host != "" || errors.Is(err, errNobodyYet) {
+		wait = min(wait<<n, 5*time.Second) // another process may have to take it over, or to start
 	}
 	if given {
 		s.guard.forget(b.ID)
@@ -244,7 +244,7 @@ func (s *session) respond(b *Body, out *mesh.Outcome, err error) {
 
 // trigger takes an event to its instance.
 func (s *session) trigger(b *Body, _ *Message) (*mesh.Outcome, error) {
-	owner, err := s.owner(b.Component, b.Instance)
+	owner, err := s.owner(b)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,8 @@ func commandEvent(e *Event) *mesh.Event {
 // owner finds the runtime of the mesh that has an instance and that this bridge
 // shows on the broker. What the picture does not have is asked for. It fails with
 // CodeNotRunning if the runtime is one of the mesh and is away.
-func (s *session) owner(component, id string) (string, error) {
+func (s *session) owner(b *Body) (string, error) {
+	component, id := b.Component, b.Instance
 	var found []mesh.Instance
 	away := ""
 	s.view.Read(func(d *mesh.Directory) {
@@ -283,7 +284,7 @@ func (s *session) owner(component, id string) (string, error) {
 	}
 	hosts := s.hosts(component)
 	if len(hosts) == 0 {
-		return "", s.nobody(component)
+		return "", s.nobody(component, b)
 	}
 	if len(found) > 0 && s.allRead(hosts) {
 		return "", errNotOurs
@@ -314,28 +315,37 @@ func (s *session) allRead(hosts []outer) bool {
 // there may yet come: it, the runtimes and what waits for them may begin at a time.
 const nobodyFor = 30 * time.Second
 
+// errNobodyYet says that somebody may yet come.
+var errNobodyYet = errors.New("no runtime of it is known, here or on the broker")
+
 // nobody is why a command cannot be done for a component that no runtime of the mesh
 // hosts now, "" for any: it is for somebody else, unless one has hosted it that may be
 // back, or the command has waited in a queue for who may still be on the way.
-func (s *session) nobody(component string) error {
+func (s *session) nobody(component string, b *Body) error {
 	if err := s.away(component); err != nil {
 		return err
 	}
-	if !s.broker.Guarantees().Kept || time.Since(s.began) > nobodyFor {
-		return errNotOurs
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// One that was waited for before is to its end: it would else be forgotten, as it
+	// came early.
+	if !s.broker.Guarantees().Kept || time.Since(s.began) > nobodyFor && s.attempts.of(b.ID) == 0 {
+		return errNotOurs
+	}
+	if s.strangers[component] || component == "" && len(s.strangers) > 0 {
+		return errNotOurs
+	}
 	for _, r := range s.behind {
-		// One that has not answered is perhaps gone: what it said waited as well.
+		// One that another bridge has shown, and that has not answered, was perhaps of
+		// this mesh: what is known of it waited as well.
 		r.mu.Lock()
-		there := !r.asOf.IsZero() && (component == "" || r.announce.Component == component)
+		there := (r.announce.Origin == "" || !r.asOf.IsZero()) && (component == "" || r.announce.Component == component)
 		r.mu.Unlock()
 		if there {
 			return errNotOurs
 		}
 	}
-	return &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Detail: "no runtime of it is known yet, here or on the broker"}
+	return &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Err: errNobodyYet}
 }
 
 // away is an error if a runtime of the mesh is away that hosts a component and has
@@ -612,7 +622,7 @@ func entryMachine(definition json.RawMessage) string {
 func (s *session) cross(b *Body, _ *Message) (*mesh.Outcome, error) {
 	hosts := s.hosts(b.TargetComponent)
 	if len(hosts) == 0 {
-		return nil, s.nobody(b.TargetComponent)
+		return nil, s.nobody(b.TargetComponent, b)
 	}
 	e, err := s.effect(b)
 	if err != nil {

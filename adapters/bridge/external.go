@@ -19,7 +19,7 @@ import (
 func (s *session) broadcast(b *Body, _ *Message) (*mesh.Outcome, error) {
 	hosts := s.hosts(b.Component)
 	if len(hosts) == 0 {
-		return nil, s.nobody(b.Component)
+		return nil, s.nobody(b.Component, b)
 	}
 	f := mesh.Filter{Component: b.Component, Machine: b.Machine, Live: true}
 	if b.State != "*" {
@@ -64,7 +64,7 @@ func (s *session) componentBroadcast(b *Body, m *Message) (*mesh.Outcome, error)
 	e := *b.Event
 	e.SourceComponent = b.SourceComponent
 	return s.broadcast(&Body{
-		Component: b.TargetComponent, Machine: b.TargetMachine, State: b.TargetState, Event: &e, Filters: b.Filters,
+		Component: b.TargetComponent, Machine: b.TargetMachine, State: b.TargetState, Event: &e, Filters: b.Filters, ID: b.ID,
 	}, m)
 }
 

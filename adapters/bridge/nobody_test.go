@@ -120,24 +120,39 @@ func TestNobody(t *testing.T) {
 	bus := memoryBus(t)
 	s, _, _ := makersOn(t, bus, bus, 0)
 	s.broker, s.began = &keeping{}, time.Now()
-	if err := s.nobody("C"); !passing(err) {
+	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
 		t.Errorf("a component that may yet come: %v", err)
 	}
-	old := &behind{announce: &Body{Component: "C"}}
+	old := &behind{announce: &Body{Component: "C", Origin: "an earlier bridge"}}
 	s.behind = map[string]*behind{"r": old}
-	if err := s.nobody("C"); !passing(err) {
+	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
 		t.Errorf("a component of which only old news has come: %v", err)
 	}
 	old.asOf = time.Now()
-	if err := s.nobody("C"); !errors.Is(err, errNotOurs) {
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNotOurs) {
 		t.Errorf("a component that somebody on the broker hosts: %v", err)
 	}
-	s.behind, s.began = nil, time.Now().Add(-2*nobodyFor)
-	if err := s.nobody("C"); !errors.Is(err, errNotOurs) {
+	s.behind, s.strangers = nil, map[string]bool{}
+	s.known(Heartbeat, &Body{RuntimeID: "r", Component: "C", Origin: "an earlier bridge"}, time.Now())
+	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
+		t.Errorf("a component of which another bridge has told: %v", err)
+	}
+	s.known(Heartbeat, &Body{RuntimeID: "r", Component: "C"}, time.Now())
+	for _, component := range []string{"C", ""} {
+		if err := s.nobody(component, &Body{ID: "x"}); !errors.Is(err, errNotOurs) {
+			t.Errorf("component %q, of which somebody on the broker has told himself: %v", component, err)
+		}
+	}
+	s.strangers, s.began = nil, time.Now().Add(-2*nobodyFor)
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNotOurs) {
 		t.Errorf("a component that nobody hosts: %v", err)
 	}
+	s.attempts.add("x", time.Now())
+	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
+		t.Errorf("one that was waited for before: %v", err)
+	}
 	s.broker, s.began = &redelivering{}, time.Now()
-	if err := s.nobody("C"); !errors.Is(err, errNotOurs) {
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNotOurs) {
 		t.Errorf("a component that nobody hosts, of a broker that keeps nothing: %v", err)
 	}
 }

@@ -155,6 +155,9 @@ func (s *session) known(k Kind, b *Body, now time.Time) *behind {
 	if r == nil && !seen {
 		s.wantDiscover = true
 	}
+	if r == nil && b.Origin == "" && s.strangers != nil && len(s.strangers) < behindMost {
+		s.strangers[b.Component] = true
+	}
 	s.mu.Unlock()
 	if r == nil {
 		if !seen {

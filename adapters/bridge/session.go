@@ -51,6 +51,9 @@ type session struct {
 	// session ends, routes over whom a runtime was heard on the broker.
 	behind map[string]*behind
 	routes map[string]heardRoute
+	// strangers are the components of runtimes that are on the broker themselves and
+	// were heard of, but not who they are: no more than behindMost.
+	strangers map[string]bool
 	// outer are the runtimes of the mesh that are shown on the broker.
 	outer  map[string]*outer
 	shared map[string]bool // components whose creations are listened to
@@ -100,7 +103,7 @@ func startSession(ctx context.Context, b *Bridge, broker Broker) (*session, erro
 	run, cancel := context.WithCancel(context.Background())
 	s := &session{
 		b: b, c: &b.c, began: time.Now(), broker: broker, role: roleOf(broker), guard: newGuard(b.id, b.counts), held: newBudget(heldBytes), commands: newBudget(commandBytes), view: view, ctx: run, cancel: cancel,
-		behind: map[string]*behind{}, routes: map[string]heardRoute{}, outer: map[string]*outer{}, shared: map[string]bool{}, components: map[string]bool{},
+		behind: map[string]*behind{}, routes: map[string]heardRoute{}, strangers: map[string]bool{}, outer: map[string]*outer{}, shared: map[string]bool{}, components: map[string]bool{},
 		queries: map[string]*openQuery{}, waits: map[string]chan *Body{}, effects: map[string]*sentEffect{},
 		wantQuery: true, wantDiscover: true, due: make(chan struct{}, 1), back: make(chan struct{}, 1), oweSince: time.Now(),
 	}
