@@ -29,7 +29,9 @@ type Options struct {
 	// to the instances there until the application asks for some: its mesh.Client
 	// sends and creates without that. With a Queue it always listens.
 	Directory bool
-	// Queue is the name of a durable queue, for RabbitMQ.
+	// Queue is the name of a durable queue, for RabbitMQ. What waited in it comes as
+	// soon as it is connected: runtimes that it may be for are best started before, and
+	// attached at once.
 	Queue string
 	// TLS is used for rediss:// and amqps://.
 	TLS *tls.Config

@@ -1,7 +1,6 @@
 package adapters_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -371,31 +370,13 @@ func TestNoDirectory(t *testing.T) {
 	}
 }
 
-// A lockedBuffer is a log that several write to.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // TestSecrets sees that a wrong password, a wrong certificate and a host that is
 // down are told without the password.
 func TestSecrets(t *testing.T) {
 	redis, rabbit := bridgetest.Redis(t, "--requirepass", "right-password"), bridgetest.RabbitMQ(t)
 	const secret = "s3cr3t/+word"
 	const escaped = "s3cr3t%2F%2Bword"
-	var log lockedBuffer
+	var log bridgetest.Log
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	for _, url := range []string{
 		"redis://user:" + escaped + "@" + redis.Addr, "redis://:" + escaped + "@" + redis.Addr, "rediss://user:" + escaped + "@" + redis.Addr,

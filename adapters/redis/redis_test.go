@@ -1,11 +1,9 @@
 package redis_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -67,7 +65,7 @@ func BenchmarkBridge(b *testing.B) {
 // and not on the standard error.
 func TestLibraryLog(t *testing.T) {
 	server := bridgetest.Redis(t)
-	var log lockedBuffer
+	var log bridgetest.Log
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	t.Cleanup(func() { slog.SetDefault(before) })
@@ -85,24 +83,6 @@ func TestLibraryLog(t *testing.T) {
 	if !strings.Contains(log.String(), "go-redis: ") {
 		t.Errorf("the log is %q, and has nothing of the library", log.String())
 	}
-}
-
-// A lockedBuffer is a log that several write to.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // TestClaimOfWrongType claims a key under which somebody else has put a list: it is
