@@ -265,7 +265,7 @@ func (c Case) two(t *testing.T) {
 
 // creations: three applications host a component and hear the same creations from
 // the broker: each is done once. Two equal ones are two. Without claims, where the
-// broker has them, each application does each.
+// broker has them, each application does each that has no id.
 func (c Case) creations(t *testing.T) {
 	t.Run("With", func(t *testing.T) {
 		count := c.createThrice(t, bridge.Faults{})
@@ -282,8 +282,9 @@ func (c Case) creations(t *testing.T) {
 	t.Run("Without", func(t *testing.T) {
 		count := c.createThrice(t, bridge.Faults{NoClaims: true})
 		eventually(t, func() string {
-			if n := count(); n != 3*42 {
-				return fmt.Sprintf("%d instances without claims, want %d: the test shows nothing", n, 3*42)
+			// Those with an id an application leaves out that has heard of the instance.
+			if n, want := count(), 3*22+20; n < want {
+				return fmt.Sprintf("%d instances without claims, want %d at least: the test shows nothing", n, want)
 			}
 			return ""
 		})
