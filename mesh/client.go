@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -448,7 +449,8 @@ func (c *Client) locateAmong(ctx context.Context, t Target, notBefore time.Time)
 
 // scatter asks all hosts and gathers their answers until all have come, one is
 // enough, or the context ends. missing names who did not answer, and those that
-// are gone.
+// are gone: the list of hosts may be older than a goodbye, so who stays silent is
+// looked for, and not waited for if nobody is there.
 func (c *Client) scatter(ctx context.Context, subject string, hosts *roster, cmd *Command, enough func(*Outcome) bool) (outs []*Outcome, missing []string) {
 	for _, h := range hosts.gone {
 		missing = append(missing, h.label())
@@ -468,8 +470,20 @@ func (c *Client) scatter(ctx context.Context, subject string, hosts *roster, cmd
 			err = c.bus.nc.PublishRequest(subject, inbox, b)
 		}
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	silent := time.NewTimer(silentFor)
+	defer silent.Stop()
+	gone := make(chan string, len(waiting))
 	for err == nil && len(waiting) > 0 {
 		select {
+		case <-silent.C:
+			go c.bus.lookFor(ctx, slices.Collect(maps.Keys(waiting)), gone)
+		case id := <-gone:
+			if name, asked := waiting[id]; asked {
+				delete(waiting, id)
+				missing = append(missing, name)
+			}
 		case m := <-in:
 			if m.Header.Get("Status") == noResponders {
 				err = nats.ErrNoResponders
@@ -497,6 +511,9 @@ func (c *Client) scatter(ctx context.Context, subject string, hosts *roster, cmd
 	slices.Sort(missing)
 	return outs, missing
 }
+
+// silentFor is how long a runtime may be silent before it is looked for.
+const silentFor = 500 * time.Millisecond
 
 // noResponders is the status by which a server says that nobody takes a request.
 const noResponders = "503"

@@ -220,6 +220,21 @@ func (b *Bus) ask(ctx context.Context, runtimeID string, wait time.Duration) (*N
 	return &n, Decode(m.Data, &n)
 }
 
+// lookFor tells which of the runtimes are not there any more. The channel has room
+// for all.
+func (b *Bus) lookFor(ctx context.Context, ids []string, gone chan<- string) {
+	slots := make(chan struct{}, 16)
+	for _, id := range ids {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			if _, err := b.ask(ctx, id, probeWait); errors.Is(err, nats.ErrNoResponders) {
+				gone <- id
+			}
+		}()
+	}
+}
+
 // superseded reports whether one of the others has a runtime's instances.
 func superseded(id *Identity, others []Identity) bool {
 	for i := range others {
