@@ -94,8 +94,20 @@ func Run(ctx context.Context, o *server.Options, logger *slog.Logger) (*server.S
 	return s, nil
 }
 
-// End stops a server and waits for it: what was acknowledged is on disk then.
+// closeTimeout bounds how long an end waits for a JetStream that the server is closing
+// by itself.
+const closeTimeout = 30 * time.Second
+
+// closing reports whether a server is switching its JetStream off by itself, as on a
+// full disk. It says that it is off first, and closes the files after that.
+func closing(s *server.Server) bool { return !s.JetStreamEnabled() && s.JetStreamConfig() != nil }
+
+// End stops a server and waits for it: what was acknowledged is on disk then, and the
+// files are closed.
 func End(s *server.Server) {
+	for end := time.Now().Add(closeTimeout); closing(s) && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond) // the server would not wait for it
+	}
 	s.Shutdown()
 	s.WaitForShutdown()
 }

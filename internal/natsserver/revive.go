@@ -103,6 +103,9 @@ func (r *Reviver) revive() error {
 	if err := r.server.ShutdownJetStream(); err != nil {
 		return err
 	}
+	if closing(r.server) {
+		return errors.New("the old one still has its files open")
+	}
 	// The settings but for the folder are the server's.
 	if err := r.server.EnableJetStream(&server.JetStreamConfig{StoreDir: r.dir}); err != nil {
 		return errors.Join(err, r.server.ShutdownJetStream())

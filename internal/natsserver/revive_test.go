@@ -2,10 +2,15 @@ package natsserver
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -53,5 +58,118 @@ func TestRevive(t *testing.T) {
 	}
 	if !c.IsConnected() {
 		t.Error("the connection has ended")
+	}
+}
+
+// manyStreams is how many streams a server has that takes its time to close them.
+const manyStreams = 100
+
+// busyServer runs a server with many streams. publish stores a message in each, and
+// wants it to be the one that is asked for; off has the server say that its JetStream is
+// off, as it does of its own before it has closed its files, and returns what tells that
+// it has.
+func busyServer(ctx context.Context, t *testing.T, dir string) (s *server.Server, publish func(want uint64), off func() (closed chan error)) {
+	t.Helper()
+	o := Base(dir)
+	o.SyncAlways = false
+	s, err := Run(ctx, o, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { End(s) })
+	c, err := nats.Connect("", nats.InProcessServer(s), nats.NoReconnect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	js, err := jetstream.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range manyStreams {
+		name := fmt.Sprint("S", i)
+		if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish = func(want uint64) {
+		t.Helper()
+		for i := range manyStreams {
+			a, err := js.Publish(ctx, fmt.Sprint("S", i), []byte("record"))
+			if err != nil || a.Sequence != want {
+				t.Fatalf("message %d of stream %d: %+v, %v", want, i, a, err)
+			}
+		}
+	}
+	return s, publish, func() chan error {
+		closed := make(chan error, 1)
+		go func() { closed <- s.ShutdownJetStream() }()
+		for s.JetStreamEnabled() {
+			time.Sleep(10 * time.Microsecond)
+		}
+		return closed
+	}
+}
+
+// Nothing is started on the files of a JetStream that is not yet closed: the two would
+// write over each other, and the end of the old one takes the new one down.
+func TestReviveWaitsForTheOldOne(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	s, publish, off := busyServer(ctx, t, dir)
+	publish(1)
+	r := &Reviver{server: s, dir: dir, logger: slog.New(slog.DiscardHandler)}
+	closed := off()
+	for err := r.revive(); err != nil; err = r.revive() {
+		if ctx.Err() != nil {
+			t.Fatalf("it did not come back: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if !s.JetStreamEnabled() {
+		t.Fatal("the one that was started is gone")
+	}
+	publish(2)
+}
+
+// A server that has ended has closed its files, also those that it was about to close
+// by itself: the next one begins with them.
+func TestEndWaitsForFiles(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	s, publish, off := busyServer(ctx, t, dir)
+	publish(1)
+	written := func() (files map[string]time.Time) {
+		files = map[string]time.Time{}
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			i, err := e.Info()
+			if err == nil {
+				files[path] = i.ModTime()
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return files
+	}
+	closed := off()
+	End(s)
+	at := written()
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if later := written(); !maps.Equal(at, later) {
+		t.Errorf("files were written after the end: %d before it, %d now", len(at), len(later))
 	}
 }
