@@ -70,6 +70,7 @@ type link struct {
 	commits, reads jetstream.JetStream
 	log, snap      jetstream.Stream // over reads
 	idle           time.Duration    // how long a reading waits for the next message
+	replicated     bool             // one of the streams is on several servers
 }
 
 func newLink(ctx context.Context, commits, reads jetstream.JetStream, o Options) (*link, error) {
@@ -89,6 +90,7 @@ func newLink(ctx context.Context, commits, reads jetstream.JetStream, o Options)
 		if err != nil {
 			return nil, fmt.Errorf("stream %s: %w", c.Name, err)
 		}
+		l.replicated = l.replicated || s.CachedInfo().Config.Replicas > 1
 		if i == 0 {
 			l.log = s
 		} else {
@@ -103,7 +105,8 @@ const (
 	// another one to be the last of its subject.
 	codeWrongSequence = 10071
 	// codeNoResources is that for any message when what the server may store is
-	// stored: it has not looked at the message.
+	// stored: it has not looked at the message. Of several servers older ones say it of
+	// one that the others have stored.
 	codeNoResources = 10023
 )
 
@@ -111,7 +114,7 @@ var (
 	// errMoved: the log's last message is not the one that was expected.
 	// Nothing was stored.
 	errMoved = errors.New("another message was expected to be the last")
-	// errUnsent: nobody can have got the message.
+	// errUnsent: nobody can have got the message, or who did has not looked at it.
 	errUnsent = errors.New("not sent")
 )
 
@@ -125,16 +128,19 @@ func (l *link) put(ctx context.Context, m *nats.Msg, expect uint64) (uint64, err
 	if expect != anyLast {
 		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, fmt.Sprint(expect))
 	}
+	if l.commits.Conn().IsClosed() {
+		return 0, fmt.Errorf("%w: %w", errUnsent, nats.ErrConnectionClosed) // later it says nothing: it may be closed while the answer is owed
+	}
 	ack, err := l.commits.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
 	switch api := (*jetstream.APIError)(nil); {
 	case err == nil:
 		return ack.Sequence, nil
 	case errors.As(err, &api) && api.ErrorCode == codeWrongSequence:
 		return 0, errMoved
-	case errors.As(err, &api) && api.ErrorCode == codeNoResources:
+	case errors.As(err, &api) && api.ErrorCode == codeNoResources && !l.replicated:
 		return 0, fmt.Errorf("%w: the server stores no more: %w", errUnsent, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders), errors.Is(err, nats.ErrReconnectBufExceeded),
-		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrMaxPayload):
+		errors.Is(err, nats.ErrMaxPayload):
 		return 0, fmt.Errorf("%w: %w", errUnsent, err)
 	}
 	return 0, err
