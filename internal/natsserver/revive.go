@@ -37,7 +37,11 @@ const (
 // Revive begins to look after a server whose JetStream is in a folder, until Stop.
 func Revive(s *server.Server, dir string, logger *slog.Logger) *Reviver {
 	r := &Reviver{s, dir, logger, make(chan struct{}), make(chan struct{})}
-	go r.run()
+	if s.JetStreamIsClustered() { // it does not say so any more once it has given up
+		close(r.done)
+	} else {
+		go r.run()
+	}
 	return r
 }
 
@@ -56,9 +60,6 @@ func (r *Reviver) run() {
 		select {
 		case <-t.C:
 		case <-r.stop:
-			return
-		}
-		if r.server.JetStreamIsClustered() {
 			return
 		}
 		why := r.sick()

@@ -173,3 +173,34 @@ func TestEndWaitsForFiles(t *testing.T) {
 		t.Errorf("files were written after the end: %d before it, %d now", len(at), len(later))
 	}
 }
+
+// A server in a cluster is left alone from its start on: once its JetStream is off it
+// does not say any more that it is in one.
+func TestReviveLeavesAClusterAlone(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
+	o := Base(dir)
+	o.ServerName, o.DontListen, o.Host, o.Port = "a", false, "127.0.0.1", server.RANDOM_PORT
+	o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: server.RANDOM_PORT}
+	o.Routes = server.RoutesFromStr("nats://127.0.0.1:1")
+	s, err := Run(ctx, o, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer End(s)
+	if !s.JetStreamIsClustered() {
+		t.Fatal("it is in no cluster")
+	}
+	r := Revive(s, dir, logger)
+	defer r.Stop()
+	if err := s.ShutdownJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		t.Error("a server in a cluster is looked after")
+	}
+}
