@@ -22,6 +22,7 @@ import (
 type Reviver struct {
 	server *server.Server
 	dir    string
+	limit  int64 // what it may store, in bytes
 	logger *slog.Logger
 	stop   chan struct{}
 	done   chan struct{}
@@ -36,7 +37,10 @@ const (
 
 // Revive begins to look after a server whose JetStream is in a folder, until Stop.
 func Revive(s *server.Server, dir string, logger *slog.Logger) *Reviver {
-	r := &Reviver{s, dir, logger, make(chan struct{}), make(chan struct{})}
+	r := &Reviver{server: s, dir: dir, logger: logger, stop: make(chan struct{}), done: make(chan struct{})}
+	if c := s.JetStreamConfig(); c != nil {
+		r.limit = c.MaxStore
+	}
 	if s.JetStreamIsClustered() { // it does not say so any more once it has given up
 		close(r.done)
 	} else {
@@ -107,8 +111,9 @@ func (r *Reviver) revive() error {
 	if closing(r.server) {
 		return errors.New("the old one still has its files open")
 	}
-	// The settings but for the folder are the server's.
-	if err := r.server.EnableJetStream(&server.JetStreamConfig{StoreDir: r.dir}); err != nil {
+	// The other settings are the server's. The limit would be of what is free now, which
+	// may be little, for as long as it runs.
+	if err := r.server.EnableJetStream(&server.JetStreamConfig{StoreDir: r.dir, MaxStore: r.limit}); err != nil {
 		return errors.Join(err, r.server.ShutdownJetStream())
 	}
 	return r.sick()

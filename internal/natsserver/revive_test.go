@@ -22,11 +22,14 @@ func TestRevive(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	dir, logger := t.TempDir(), slog.New(slog.DiscardHandler)
-	s, err := Run(ctx, Base(dir), logger)
+	o := Base(dir)
+	o.JetStreamMaxStore = 100 << 20
+	s, err := Run(ctx, o, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer End(s)
+	before := *s.JetStreamConfig()
 	r := Revive(s, dir, logger)
 	defer r.Stop()
 	c, err := nats.Connect("", nats.InProcessServer(s), nats.NoReconnect())
@@ -55,6 +58,13 @@ func TestRevive(t *testing.T) {
 		if err := s.ShutdownJetStream(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for !s.JetStreamEnabled() && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	// Not what is free when it comes back: that may be little, and more later.
+	if now := s.JetStreamConfig(); now == nil || *now != before {
+		t.Errorf("it came back with %+v, it had %+v", now, before)
 	}
 	if !c.IsConnected() {
 		t.Error("the connection has ended")
