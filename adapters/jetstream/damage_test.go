@@ -63,15 +63,20 @@ func filled(t *testing.T, dir string, frames int, checkpoint bool) map[string]ui
 	return versions
 }
 
-// restored opens a folder and returns the versions that a restore ends at.
-func restored(t *testing.T, dir string) (map[string]uint64, error) {
+// short is how long a reading waits for the next message where damage keeps it from
+// coming.
+const short = 500 * time.Millisecond
+
+// restored opens a folder and returns the versions that a restore ends at. idle is how
+// long it waits for the next message.
+func restored(t *testing.T, dir string, idle time.Duration) (map[string]uint64, error) {
 	t.Helper()
 	s, err := OpenFolder(t.Context(), dir, Options{Reserve: -1, Sync: SyncNone, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	s.link.idle = 500 * time.Millisecond
+	s.link.idle = idle
 	l, err := s.Open(t.Context(), "x")
 	if err != nil {
 		return nil, err
@@ -209,7 +214,7 @@ func try(t *testing.T, origin string, checkpoint bool, i int) (x trial, err erro
 		return x, err
 	}
 	x.what = fmt.Sprintf("%d: %s in %s", i, damage.name, filepath.Base(file))
-	x.got, x.err = restored(t, dir)
+	x.got, x.err = restored(t, dir, short)
 	return x, nil
 }
 
@@ -297,7 +302,7 @@ func TestMissingTailIsNoticed(t *testing.T) {
 				}
 			}
 		}
-		_, err := restored(t, dir)
+		_, err := restored(t, dir, short)
 		if e, ok := errors.AsType[*DamageError](err); !ok || e.Last == 0 || !strings.Contains(err.Error(), "was acknowledged") {
 			t.Errorf("cut off %d bytes: %v, want that the log ends too early", cut, err)
 		}
@@ -480,7 +485,7 @@ func TestFolderOfAKilledProcess(t *testing.T) {
 				}
 			}
 		}
-		got, err := restored(t, copyDir(t, dir))
+		got, err := restored(t, copyDir(t, dir), time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

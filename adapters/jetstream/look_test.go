@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A store is looked into as a copy, in a folder with any name, also without the file
@@ -38,7 +39,7 @@ func TestLook(t *testing.T) {
 	if got := storeFiles(t, dir); len(got) != len(files) {
 		t.Errorf("the files are %q, and were %q", got, files)
 	}
-	got, err := restored(t, dir)
+	got, err := restored(t, dir, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
