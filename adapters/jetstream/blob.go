@@ -251,7 +251,7 @@ func (l *log) save(ctx context.Context, b *blob, before loaded) error {
 		m := &nats.Msg{Subject: l.partSubject(b.bucket, 1-before.slot, i), Data: chunk, Header: nats.Header{}}
 		head := fmt.Sprintf("%d %d %d %d %d", blobFormat, b.asOf.position, 1-before.slot, i, n)
 		m.Header.Set(headerBlob, fmt.Sprintf("%s %d", head, sum(head, chunk)))
-		if err := l.store.room(len(chunk)); err != nil {
+		if err := l.store.spare(len(chunk)); err != nil {
 			return err
 		}
 		expect := anyLast

@@ -486,7 +486,7 @@ func (c *checkpointer) endedSince(i int, t taken, ids []string, out map[string]*
 // held.
 func (c *checkpointer) writeCover(ctx context.Context) error {
 	l := c.log
-	if err := l.store.room(1 << 16); err != nil {
+	if err := l.store.spare(1 << 16); err != nil {
 		return err
 	}
 	next := &cover{keep: c.cover.keep}

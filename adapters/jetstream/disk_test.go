@@ -59,6 +59,46 @@ func TestFullDiskRefusesBatches(t *testing.T) {
 	}
 }
 
+// Where there is no room for batches any more there is some for what retention writes:
+// it drops more than that.
+func TestFullDiskIsGivenBack(t *testing.T) {
+	t.Parallel()
+	const reserve = 1 << 20
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	s, l := testLog(t, t.TempDir(), Options{Reserve: reserve, CheckpointEvery: time.Hour, freeSpace: func(string) (uint64, bool) { return free.Load(), true }})
+	source := lastVersions{}
+	l.Checkpoint(source)
+	for v := range uint64(5) {
+		source["a"] = step("a", v+1)
+		add(t, l, source["a"])
+	}
+	free.Store(reserve * 2 / 5)
+	for {
+		if err := l.store.room(0); err != nil {
+			break
+		}
+		time.Sleep(time.Millisecond) // it is looked at now and then
+	}
+	if err := l.Flush(t.Context()); err != nil {
+		t.Errorf("checkpoints: %v", err)
+	}
+	if err := l.Retain(t.Context(), old); err != nil {
+		t.Errorf("retention: %v", err)
+	}
+	info, err := s.link.log.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.State.FirstSeq != l.at.position {
+		t.Errorf("the log begins at %d, want at the last frame, %d", info.State.FirstSeq, l.at.position)
+	}
+	free.Store(reserve / 5)
+	if err := l.Flush(t.Context()); !errors.Is(err, ErrStoreFull) {
+		t.Errorf("what checkpoints cover, at the very end of the disk: %v, want that it is full", err)
+	}
+}
+
 // A server that gave its JetStream up is started again inside the process;
 // commits fail meanwhile, and go on by themselves.
 func TestServerThatGaveUpComesBack(t *testing.T) {

@@ -250,6 +250,20 @@ func (f *folder) room(bytes int) error {
 	return nil
 }
 
+// spare is room for what lets the log be shortened: checkpoints, and what they cover.
+// Without them a disk that is full stays so, with all that retention would drop. It
+// keeps the server from the end of the disk, too, with half the margin.
+func (f *folder) spare(bytes int) error {
+	if f.reserve <= 0 {
+		return nil
+	}
+	need := uint64(f.reserve)/4 + uint64(bytes)
+	if free, ok := f.free(f.dir); ok && free < need {
+		return &FullError{Folder: f.dir, Free: free, Need: need}
+	}
+	return nil
+}
+
 // reviveMost is the longest pause between two tries to start the server again.
 const reviveMost = 2 * time.Second
 

@@ -186,3 +186,11 @@ func (s *Store) room(bytes int) error {
 	}
 	return s.folder.room(bytes)
 }
+
+// spare says whether so many bytes of a checkpoint may be written.
+func (s *Store) spare(bytes int) error {
+	if s.folder == nil {
+		return nil
+	}
+	return s.folder.spare(bytes)
+}
