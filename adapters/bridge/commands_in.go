@@ -88,7 +88,7 @@ func (s *session) command(k Kind, b *Body, m *Message) {
 		}
 	}
 	if !s.commands.wait(s.ctx, len(m.Body)) {
-		s.abandon(m, errStopped)
+		s.late(k, b, m)
 		return
 	}
 	done := m.Done
@@ -116,8 +116,22 @@ func (s *session) do(k Kind, b *Body, m *Message) {
 		out, err := do(b, m)
 		s.finish(k, m, b, out, err)
 	}) {
-		s.abandon(m, errStopped)
+		s.late(k, b, m)
 	}
+}
+
+// late ends a command that has come too late to be begun. One that is for nobody here
+// is no loss.
+func (s *session) late(k Kind, b *Body, m *Message) {
+	component := b.Component
+	if k == CrossEvent || k == ComponentBroadcast {
+		component = b.TargetComponent
+	}
+	if len(s.hosts(component)) == 0 {
+		m.Done(errStopped)
+		return
+	}
+	s.abandon(m, errStopped)
 }
 
 // abandon ends a command that is not done, as the session ends. The broker gives it to

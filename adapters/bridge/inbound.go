@@ -58,12 +58,10 @@ func (s *session) read(m *Message) (*Channel, *Body, bool) {
 		return nil, nil, false
 	}
 	c := s.channel(m.Channel)
-	if s.ctx.Err() != nil {
+	if s.ctx.Err() != nil && (s.broker.Guarantees().Redelivered || c == nil || c.Purpose < ForCommands || c.Kind == CommandResponse) {
 		// What is not done with goes to the next when the broker is closed, which is
-		// soon; given back now it would come here again and again.
-		if c != nil && c.Purpose >= ForCommands && c.Kind != CommandResponse && !s.broker.Guarantees().Redelivered {
-			s.abandon(m, errStopped)
-		}
+		// soon; given back now it would come here again and again. A command that is
+		// not given to the next is read: whether it was for somebody here is counted.
 		return nil, nil, false
 	}
 	s.b.counts.add(countReceived, 1)

@@ -70,3 +70,34 @@ func TestStopUnderWay(t *testing.T) {
 		}
 	}
 }
+
+// TestStoppedCounts has commands come once the session is over, over a broker that gives
+// nothing again: those are counted as lost that were for a runtime here, and none else.
+func TestStoppedCounts(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	s, _, _ := makersOn(t, bus, bus, 0)
+	s.broker, s.b.id = &taking{}, "b"
+	s.outer["r"] = &outer{info: mesh.RuntimeInfo{Identity: mesh.Identity{RuntimeID: "r", Component: "C", Name: "c"}}, shown: true}
+	s.cancel()
+	for _, tt := range []struct {
+		what, channel, body string
+		lost                int
+	}{
+		{"a command for a runtime here", "xcomponent:trigger_event", `{"componentName":"C","instanceId":"i","event":{"type":"GO"}}`, 1},
+		{"one for any", "xcomponent:trigger_event", `{"instanceId":"i","event":{"type":"GO"}}`, 1},
+		{"a creation", "xcomponent:create_instance", `{"componentName":"C","machineName":"M","context":{}}`, 1},
+		{"an event for matching instances", "xcomponent:cross_component_event", `{"targetComponent":"C","targetMachine":"M","event":{"type":"GO"},"matchingRules":[{"eventProperty":"k","instanceProperty":"k"}]}`, 1},
+		{"one for a component elsewhere", "xcomponent:trigger_event", `{"componentName":"D","instanceId":"i","event":{"type":"GO"}}`, 0},
+		{"one of this bridge itself", "xcomponent:trigger_event", `{"componentName":"C","instanceId":"i","event":{"type":"GO"},"origin":"b"}`, 0},
+		{"the copy of one", "fsm:commands:trigger_event", `{"componentName":"C","instanceId":"i","event":{"type":"GO"},"id":"x","copy":true}`, 0},
+		{"what is no command", "xcomponent:trigger_event", `{"componentName":"C"`, 0},
+		{"news", "xcomponent:heartbeat", `{"runtimeId":"x","componentName":"C"}`, 0},
+	} {
+		before := s.b.counts.of(countStopped)
+		s.receive(&Message{Frame: Frame{tt.channel, []byte(tt.body)}, Done: func(error) {}})
+		if n := int(s.b.counts.of(countStopped) - before); n != tt.lost {
+			t.Errorf("%s that comes too late: %d are counted as lost, want %d", tt.what, n, tt.lost)
+		}
+	}
+}
