@@ -224,6 +224,9 @@ func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 	s.wg.Go(func() {
 		switch over := !pause(s.ctx, wait); {
 		case over:
+			if !s.broker.Guarantees().Redelivered {
+				s.respond(b, nil, err) // else the next does
+			}
 			s.abandon(m, err)
 		case given:
 			m.Done(err)

@@ -30,9 +30,13 @@ type session struct {
 	cancel         context.CancelFunc
 	work           context.Context // ends a moment later: what is begun is brought to its end
 	wg             sync.WaitGroup
-	lanes          []chan func()
-	due            chan struct{} // room for one: there is something to ask
-	back           chan struct{} // room for one: the broker was away and is back
+	// publishing is waited for once all else has ended and said what it had to say,
+	// which endPublishing then tells it.
+	publishing    sync.WaitGroup
+	endPublishing context.CancelFunc
+	lanes         []chan func()
+	due           chan struct{} // room for one: there is something to ask
+	back          chan struct{} // room for one: the broker was away and is back
 	// follows says that notices are listened to; following is held while that begins.
 	follows   atomic.Bool
 	following sync.Mutex
@@ -122,7 +126,9 @@ func startSession(ctx context.Context, b *Bridge, broker Broker) (*session, erro
 		s.stop()
 		return nil, fmt.Errorf("bridge to %s: %w", redact.URL(b.c.URL), err)
 	}
-	s.wg.Go(func() { s.outbox.run(run) })
+	publish, end := context.WithCancel(context.WithoutCancel(run))
+	s.endPublishing = end
+	s.publishing.Go(func() { s.outbox.run(publish) })
 	s.wg.Go(func() { s.mirror(notices) })
 	s.wg.Go(func() { s.tend(run) })
 	return s, nil
@@ -219,6 +225,10 @@ func (s *session) stop() {
 		r.table.release()
 	}
 	s.wg.Wait()
+	if s.endPublishing != nil {
+		s.endPublishing()
+	}
+	s.publishing.Wait()
 	if n := s.b.counts.of(countStopped) - before; n > 0 {
 		s.c.Logger.Warn("bridge: commands are lost, as the bridge stops before they are done", "broker", redact.URL(s.c.URL), "commands", n)
 	}

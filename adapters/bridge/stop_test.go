@@ -101,3 +101,53 @@ func TestStoppedCounts(t *testing.T) {
 		}
 	}
 }
+
+// TestStopAnswers has a command come to its end while the bridge stops: who asked for an
+// answer gets it.
+func TestStopAnswers(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	begun := make(chan struct{})
+	goOn := make(chan struct{})
+	slow, err := bus.Host(t.Context(), mesh.GuestOptions{
+		Identity: mesh.Identity{RuntimeID: "slow", Component: "Slow", Name: "slow"}, Announce: mesh.Announce{Definition: text(1), Protocol: 1},
+		Source: newTable(time.Now(), nil), Logger: quiet(),
+		Command: func(_ context.Context, c *mesh.Command) *mesh.Outcome {
+			close(begun)
+			<-goOn
+			return &mesh.Outcome{OK: true, Instance: c.Instance}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(slow.Close)
+	r := &reading{on: map[string]chan Frame{}}
+	br, err := Start(t.Context(), Config{Bus: bus, URL: "reading://", Logger: quiet(), NoNotices: true, Open: func(context.Context) (Broker, error) { return r, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = br.Close(context.Background()) })
+	soon(t, func() string {
+		if st := br.Status(); len(st.Mirrored) != 1 {
+			return fmt.Sprintf("%d runtimes are mirrored, want 1", len(st.Mirrored))
+		}
+		return ""
+	})
+	br.mu.Lock()
+	s := br.session
+	br.mu.Unlock()
+	context.AfterFunc(s.ctx, func() {
+		time.Sleep(50 * time.Millisecond) // all else of the session ends meanwhile
+		close(goOn)
+	})
+	r.come("xcomponent:create_instance", `{"componentName":"Slow","machineName":"M","context":{},"id":"m","correlationId":"asked"}`)
+	<-begun
+	if err := br.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Whether it is done or, on a loaded machine, broken off: it is told.
+	if a := r.published("xcomponent:command_response"); a == nil || a.CorrelationID != "asked" || a.OK == nil {
+		t.Errorf("the answer is %+v, want one for who asked", a)
+	}
+}
