@@ -198,13 +198,21 @@ func (s *session) giveUp(m *Message, b *Body, err error, reason string) {
 // poison. Where the broker cannot give it again, or it would not be known again, as
 // it has no id or may be done already, it is kept here meanwhile.
 func (s *session) retry(k Kind, m *Message, b *Body, err error) {
+	expecting, size := errors.Is(err, errNobodyYet), int64(len(m.Body))
 	s.mu.Lock()
 	n, crowded := s.attempts.add(b.ID, time.Now())
-	if n >= retriesMost || crowded {
+	over := n >= retriesMost || crowded
+	full := expecting && !over && !s.expected.room(size, time.Since(s.began))
+	if over || full {
 		s.attempts.forget(b.ID)
+	} else if expecting {
+		s.expected.add(1, size)
 	}
 	s.mu.Unlock()
 	switch {
+	case full:
+		s.giveUp(m, b, err, fmt.Sprintf("not waited for, as %d others are, and hold up who is there: %v", expectedMost, err))
+		return
 	case n >= retriesMost:
 		s.giveUp(m, b, err, fmt.Sprintf("given up after %d tries: %v", n, err))
 		return
@@ -215,15 +223,21 @@ func (s *session) retry(k Kind, m *Message, b *Body, err error) {
 	// Another bridge would not know which runtime may have made it.
 	given := s.broker.Guarantees().Redelivered && !b.nameless && b.host == ""
 	wait := 200 * time.Millisecond
-	if b.host != "" || errors.Is(err, errNobodyYet) {
+	if b.host != "" || expecting {
 		wait = min(wait<<n, 5*time.Second) // another process may have to take it over, or to start
 	}
 	if given {
 		s.guard.forget(b.ID)
 	}
 	s.wg.Go(func() {
-		switch over := !pause(s.ctx, wait); {
-		case over:
+		ended := !pause(s.ctx, wait)
+		if expecting {
+			s.mu.Lock()
+			s.expected.add(-1, -size)
+			s.mu.Unlock()
+		}
+		switch {
+		case ended:
 			if !s.broker.Guarantees().Redelivered {
 				s.respond(b, nil, err) // else the next does
 			}
@@ -334,6 +348,26 @@ const nobodyFor = 30 * time.Second
 
 // errNobodyYet says that somebody may yet come.
 var errNobodyYet = errors.New("no runtime of it is known, here or on the broker")
+
+// Who waits for somebody who may yet come takes the room of others: a broker gives so
+// many messages at a time and no more. In the first moments, which is crowdFor, they may
+// have it all, as everybody may begin at a time. After that it is half of what RabbitMQ
+// gives and of the bytes, and what is beyond is given up: those who are there would wait.
+const (
+	crowdFor      = 10 * time.Second
+	expectedMost  = 250
+	expectedBytes = commandBytes / 2
+)
+
+// expected is how many commands wait for somebody who may yet come, and their bytes.
+type expected struct{ n, bytes int64 }
+
+// room reports whether one more of so many bytes may wait, so long after the start.
+func (e *expected) room(size int64, since time.Duration) bool {
+	return since < crowdFor || e.n < expectedMost && e.bytes+size <= expectedBytes
+}
+
+func (e *expected) add(n, size int64) { e.n, e.bytes = e.n+n, e.bytes+size }
 
 // nobody is why a command cannot be done for a component that no runtime of the mesh
 // hosts now, "" for any: it is for somebody else, unless one has hosted it that may be

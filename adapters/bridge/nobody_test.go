@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,4 +232,53 @@ func statesOf(runtimes []*fsm.Runtime) string {
 		}
 	}
 	return fmt.Sprintf("%s %s", out[0], out[1])
+}
+
+// TestNobodyCrowds has more commands wait for runtimes that are not there than may: the
+// first moments over, there is room again for others.
+func TestNobodyCrowds(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	s, _, _ := makersOn(t, bus, bus, 0)
+	s.broker = &keeping{}
+	var dead atomic.Int64
+	come := func(n, size int) {
+		for range n {
+			s.command(TriggerEvent, &Body{Component: "C", Instance: "i", Event: &Event{Type: "GO"}}, &Message{Frame: Frame{Body: make([]byte, size)}, Done: func(err error) {
+				if _, ok := errors.AsType[*PoisonError](err); ok {
+					dead.Add(1)
+				}
+			}})
+		}
+	}
+	waiting := func() int64 {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.expected.n
+	}
+	settled := func(held, died int64) {
+		t.Helper()
+		soon(t, func() string {
+			if h, d := waiting(), dead.Load(); h != held || d != died {
+				return fmt.Sprintf("%d commands wait and %d are dead letters, want %d and %d", h, d, held, died)
+			}
+			return ""
+		})
+	}
+	begun := func(at time.Time) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.began = at
+	}
+	begun(time.Now().Add(time.Hour)) // all may begin at a time
+	come(expectedMost+10, 1)
+	settled(expectedMost+10, 0)
+	begun(time.Now().Add(-crowdFor))
+	come(5, 1)
+	settled(expectedMost, 15)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := (expected{1, expectedBytes}); e.room(1, crowdFor) || !e.room(1, 0) {
+		t.Error("what waits is not bounded by bytes, or is in the first moments")
+	}
 }

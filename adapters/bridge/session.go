@@ -81,6 +81,7 @@ type session struct {
 	effects     map[string]*sentEffect
 	effectOrder []string
 	attempts    tries
+	expected    expected
 	makers      makers
 }
 
