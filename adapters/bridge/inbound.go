@@ -57,7 +57,7 @@ func (s *session) read(m *Message) (*Channel, *Body, bool) {
 		m.Done(err)
 		return nil, nil, false
 	}
-	c := s.channel(m.Channel)
+	c := s.channel(m.Channel, m.Redelivered)
 	if s.ctx.Err() != nil && (s.broker.Guarantees().Redelivered || c == nil || c.Purpose < ForCommands || c.Kind == CommandResponse) {
 		// What is not done with goes to the next when the broker is closed, which is
 		// soon; given back now it would come here again and again. A command that is
@@ -94,8 +94,9 @@ func (s *session) read(m *Message) (*Channel, *Body, bool) {
 	return c, body, true
 }
 
-// channel finds the line of a channel, nil for one that nobody knows.
-func (s *session) channel(name string) *Channel {
+// channel finds the line of a channel, nil for one that nobody knows. What comes again
+// may be for somebody who was waited for.
+func (s *session) channel(name string, again bool) *Channel {
 	if c, _, ok := byName(name); ok {
 		return c
 	}
@@ -107,7 +108,7 @@ func (s *session) channel(name string) *Channel {
 	// A broadcast may have waited for a component that is not there yet. Brokers name a
 	// channel that nobody listens for as they know it.
 	if rest, ok := strings.CutPrefix(strings.ReplaceAll(name, ".", ":"), componentPrefix); ok && ComponentChannel(rest) != "" &&
-		s.b.dialects.wants(&forComponent) && s.broker.Guarantees().Kept && time.Since(s.began) <= nobodyFor {
+		s.b.dialects.wants(&forComponent) && s.broker.Guarantees().Kept && (again || time.Since(s.began) <= nobodyFor) {
 		return &forComponent
 	}
 	return nil

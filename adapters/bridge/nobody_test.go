@@ -282,3 +282,24 @@ func TestNobodyCrowds(t *testing.T) {
 		t.Error("what waits is not bounded by bytes, or is in the first moments")
 	}
 }
+
+// TestBroadcastWaitedFor has a broadcast to a component that nobody hosts come again once
+// the first half minute is over: it is still known for what it is.
+func TestBroadcastWaitedFor(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	s, _, _ := makersOn(t, bus, bus, 0)
+	s.broker, s.began, s.b.dialects = &keeping{}, time.Now().Add(-2*nobodyFor), dialects{purposes: [4]bool{true, true, true, true}}
+	come := func(again bool) (unknown uint64) {
+		before := s.b.counts.of(countUnknown)
+		s.receive(&Message{Redelivered: again, Done: func(error) {}, Frame: Frame{"xcomponent.D", []byte(`{"targetComponent":"D","targetMachine":"M","targetState":"*","event":"GO","id":"x"}`)}})
+		return s.b.counts.of(countUnknown) - before
+	}
+	if come(false) != 1 {
+		t.Error("one that comes late is not dropped as unknown")
+	}
+	s.attempts.add("x", time.Now())
+	if come(true) != 0 {
+		t.Error("one that was waited for is dropped as unknown")
+	}
+}
