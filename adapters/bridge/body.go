@@ -227,10 +227,38 @@ func Decode(k Kind, raw []byte) (*Body, error) {
 	if err := b.lists(f); err != nil {
 		return nil, poison("%s: %v", k, err)
 	}
-	if missing := b.missing(k); missing != "" {
+	missing := b.missing(k)
+	if missing == "" {
+		missing = f.unheeded(k)
+	}
+	if missing != "" {
 		return nil, poison("%s: the field %q is missing, has another type, or characters that are not allowed", k, missing)
 	}
 	return b, nil
+}
+
+// unheeded names the first wish that is there and cannot be heeded: what is asked for
+// without it is not what was asked for.
+func (f fields) unheeded(k Kind) string {
+	switch k {
+	case CreateInstance:
+		for _, name := range []string{"instanceId", "key", "currentState"} {
+			if raw := string(f[name]); raw != "" && raw != "null" && raw != `""` && f.text(name) == "" {
+				return name
+			}
+		}
+		if raw := string(f["orGet"]); raw != "" && raw != "null" && raw != "true" && raw != "false" {
+			return "orGet"
+		}
+	case TriggerEvent, ExternalCommand:
+		const name = "ifVersion"
+		raw := f[name]
+		var n float64
+		if len(raw) > 0 && string(raw) != "null" && (f.maybe(name) == nil || json.Unmarshal(raw, &n) != nil || n != math.Trunc(n)) {
+			return name
+		}
+	}
+	return ""
 }
 
 // traceparent is what W3C trace contexts look like; others are left out.

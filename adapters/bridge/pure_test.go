@@ -623,3 +623,33 @@ func FuzzComponentChannel(f *testing.F) {
 		}
 	})
 }
+
+// TestUnheeded has commands ask for what cannot be heeded: they are refused, as what is
+// done without it would not be what was asked for.
+func TestUnheeded(t *testing.T) {
+	t.Parallel()
+	long := `"` + strings.Repeat("x", maxText+1) + `"`
+	for _, tt := range []struct {
+		kind   Kind
+		name   string
+		values []string // the first three are heeded, or no wish
+	}{
+		{CreateInstance, "instanceId", []string{`"i"`, `""`, `null`, `7`, `"a\nb"`, `{}`, long}},
+		{CreateInstance, "key", []string{`"k"`, `""`, `null`, `7`, `"a\u0000b"`, `true`, long}},
+		{CreateInstance, "currentState", []string{`"Open"`, `""`, `null`, `7`, `"a\rb"`, `[]`, long}},
+		{CreateInstance, "orGet", []string{`true`, `false`, `null`, `"true"`, `1`}},
+		{TriggerEvent, "ifVersion", []string{`3`, `0`, `null`, `"3"`, `-1`, `2.5`, `true`, `1e300`}},
+		{ExternalCommand, "ifVersion", []string{`3`, `0`, `null`, `"3"`}},
+	} {
+		for i, v := range tt.values {
+			raw := fmt.Appendf(nil, `{"componentName":"C","instanceId":"i","event":{"type":"GO"},%q:%s}`, tt.name, v)
+			if tt.name == "instanceId" {
+				raw = fmt.Appendf(nil, `{"componentName":"C","instanceId":%s}`, v)
+			}
+			_, err := Decode(tt.kind, raw)
+			if i < 3 != (err == nil) || err != nil && !strings.Contains(err.Error(), `"`+tt.name+`"`) {
+				t.Errorf("%s with %s %.40s: %v", tt.kind, tt.name, v, err)
+			}
+		}
+	}
+}
