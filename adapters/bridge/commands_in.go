@@ -191,6 +191,7 @@ func (s *session) giveUp(m *Message, b *Body, err error, reason string) {
 	s.b.counts.add(countRefused, 1)
 	s.b.counts.drop(m.Channel, reason)
 	s.respond(b, nil, err)
+	s.guard.forget(b.ID) // it is the same that comes if somebody replays it
 	m.Done(&PoisonError{reason})
 }
 

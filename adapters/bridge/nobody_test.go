@@ -289,7 +289,7 @@ func TestBroadcastWaitedFor(t *testing.T) {
 	t.Parallel()
 	bus := memoryBus(t)
 	s, _, _ := makersOn(t, bus, bus, 0)
-	s.broker, s.began, s.b.dialects = &keeping{}, time.Now().Add(-2*nobodyFor), dialects{purposes: [4]bool{true, true, true, true}}
+	s.broker, s.began, s.b.id, s.b.dialects = &keeping{}, time.Now().Add(-2*nobodyFor), "b", dialects{purposes: [4]bool{true, true, true, true}}
 	come := func(again bool) (unknown uint64) {
 		before := s.b.counts.of(countUnknown)
 		s.receive(&Message{Redelivered: again, Done: func(error) {}, Frame: Frame{"xcomponent.D", []byte(`{"targetComponent":"D","targetMachine":"M","targetState":"*","event":"GO","id":"x"}`)}})
@@ -301,5 +301,26 @@ func TestBroadcastWaitedFor(t *testing.T) {
 	s.attempts.add("x", time.Now())
 	if come(true) != 0 {
 		t.Error("one that was waited for is dropped as unknown")
+	}
+}
+
+// TestGivenUpAgain has a command given up that is sent again, as a dead letter is that
+// somebody replays: it is not taken for one that came twice.
+func TestGivenUpAgain(t *testing.T) {
+	t.Parallel()
+	bus := memoryBus(t)
+	s, _, _ := makersOn(t, bus, bus, 0)
+	s.broker, s.began, s.expected.n, s.b.id = &keeping{}, time.Now().Add(-crowdFor), expectedMost, "b"
+	for range 2 {
+		done := make(chan error, 1)
+		s.receive(&Message{Frame: Frame{"xcomponent:trigger_event", []byte(`{"componentName":"C","instanceId":"i","event":{"type":"GO"},"id":"x"}`)}, Done: func(err error) { done <- err }})
+		select {
+		case err := <-done:
+			if _, ok := errors.AsType[*PoisonError](err); !ok {
+				t.Errorf("the command ends with %v, want a dead letter", err)
+			}
+		case <-time.After(60 * time.Second):
+			t.Fatal("the command is not given up")
+		}
 	}
 }
