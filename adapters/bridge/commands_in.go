@@ -485,7 +485,7 @@ func componentOf(b *Body, raw []byte) string {
 // create makes an instance in one runtime of the mesh.
 func (s *session) create(b *Body, m *Message) (*mesh.Outcome, error) {
 	hosts, shared := s.hosts(b.Component), s.broker.Guarantees().Shared
-	if b.host == "" && m.Redelivered {
+	if b.host == "" {
 		s.mu.Lock()
 		b.host = s.makers.of(b.ID)
 		s.mu.Unlock()

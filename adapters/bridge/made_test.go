@@ -104,6 +104,15 @@ func TestCreationOfAnotherBridge(t *testing.T) {
 	if n := instances(all); n != len(all) {
 		t.Errorf("%d instances, want %d", n, len(all))
 	}
+	for i, rt := range all { // a dead letter that is sent anew does not say that it came before
+		s.mu.Lock()
+		s.makers.note(fmt.Sprint("c-", i), rt.Name())
+		s.mu.Unlock()
+		takenIn(t, s, &Body{ID: fmt.Sprint("c-", i)}, false)
+	}
+	if n := instances(all); n != len(all) {
+		t.Errorf("%d instances once they are sent anew, want %d", n, len(all))
+	}
 	takenIn(t, s, &Body{ID: "new"}, true)
 	if n := instances(all); n != len(all)+1 {
 		t.Errorf("%d instances, want one more for a creation that nobody has done", n-len(all))
