@@ -15,7 +15,7 @@ func TestOneServer(t *testing.T) {
 	}{
 		{"Queue", keptQueue}, {"QueueBroadcasts", queueBroadcasts}, {"QueueFollow", queueFollow}, {"CreationWithoutHost", creationWithoutHost}, {"ReplayUnheard", replayUnheard},
 		{"CommandWithoutRuntime", commandWithoutRuntime}, {"BadMessages", badMessages}, {"BadCreation", badCreation},
-		{"RefusedConfirm", refusedConfirm}, {"CreationsOfDialects", creationsOfDialects},
+		{"RefusedConfirm", refusedConfirm}, {"CreationsOfDialects", creationsOfDialects}, {"TLS", hostsOverTLS},
 	}
 	server := bridgetest.RabbitMQ(t)
 	hosts := server.VHosts(t, len(tests))

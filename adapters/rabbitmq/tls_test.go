@@ -10,16 +10,15 @@ import (
 	"github.com/fsmesh/fsmesh/adapters/rabbitmq"
 )
 
-// TestTLS connects over TLS, to virtual hosts, which are brokers of their own.
-func TestTLS(t *testing.T) {
-	server := bridgetest.RabbitMQ(t)
+// hostsOverTLS connects over TLS, to virtual hosts, which are brokers of their own.
+func hostsOverTLS(t *testing.T, server *bridgetest.Server) {
 	if !server.Own {
 		t.Log("the server is not the test's own: it is given no virtual hosts")
 		return
 	}
-	server.RabbitMQCtl(t, "add_vhost", "shop/2")
-	server.RabbitMQCtl(t, "add_user", "bridge", "pass-word")
-	server.RabbitMQCtl(t, "set_permissions", "-p", "shop/2", "bridge", ".*", ".*", ".*")
+	// All at once: the tool takes long to start.
+	server.RabbitMQCtl(t, "eval", `rabbit_vhost:add(<<"shop/2">>, <<"guest">>), ok = rabbit_auth_backend_internal:add_user(<<"bridge">>, <<"pass-word">>, <<"guest">>),
+		ok = rabbit_auth_backend_internal:set_permissions(<<"bridge">>, <<"shop/2">>, <<".*">>, <<".*">>, <<".*">>, <<"guest">>), ok.`)
 	addr, roots := bridgetest.TLS(t, server.Addr)
 	url := "amqps://bridge:pass-word@" + addr
 	trust := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}

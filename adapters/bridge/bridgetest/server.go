@@ -1,7 +1,6 @@
 package bridgetest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -38,7 +37,7 @@ type Server struct {
 	ended  chan struct{} // closed when cmd has
 	// release ends the guard.
 	release func()
-	log     bytes.Buffer
+	log     *Log // of the last start
 }
 
 // Through returns the server's URL by way of a proxy.
@@ -66,7 +65,7 @@ func (s *Server) Start(t testing.TB) {
 		}
 		path := s.cmd.Path
 		s.stop()
-		said := s.log.Bytes()
+		said := s.log.String()
 		said = said[max(0, len(said)-4000):]
 		if try == tries {
 			t.Fatalf("%s: %v; it said:\n%s", path, err, said)
@@ -79,8 +78,8 @@ func (s *Server) Start(t testing.TB) {
 func (s *Server) startOnce(t testing.TB) error {
 	t.Helper()
 	s.cmd = s.start()
-	s.log.Reset()
-	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
+	s.log = new(Log)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	// A group of its own, so that all that it starts can be ended with it.
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	s.cmd.WaitDelay = 5 * time.Second // what it leaves behind may hold its output
@@ -298,8 +297,24 @@ func (s *Server) answersAMQP(ctx context.Context) error {
 // waits for that first.
 func (s *Server) RabbitMQCtl(t testing.TB, args ...string) {
 	t.Helper()
-	s.tool(t, "rabbitmqctl", "await_startup", "--timeout", "60")
+	if !s.saysStarted(10 * time.Second) {
+		s.tool(t, "rabbitmqctl", "await_startup", "--timeout", "60")
+	}
 	s.tool(t, "rabbitmqctl", args...)
+}
+
+// saysStarted waits until a server of the test's own says that its application has
+// started. The tool says it, too, but takes a second or more of a processor each time.
+func (s *Server) saysStarted(most time.Duration) bool {
+	s.mu.Lock()
+	log := s.log
+	s.mu.Unlock()
+	for end := time.Now().Add(most); log != nil && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if strings.Contains(log.String(), "Starting broker... completed") {
+			return true
+		}
+	}
+	return false
 }
 
 // VHosts returns a RabbitMQ server as so many, each a virtual host of it with nothing in
@@ -314,7 +329,7 @@ func (s *Server) VHosts(t testing.TB, n int) []*Server {
 		return all
 	}
 	for i := range all {
-		all[i] = &Server{Addr: s.Addr, URL: s.URL + "/test-" + strconv.Itoa(i), Own: true, Env: s.Env}
+		all[i] = &Server{Addr: s.Addr, URL: s.URL + "/test-" + strconv.Itoa(i), Own: true, Env: s.Env, log: s.log}
 	}
 	// All at once: the tool takes long to start.
 	s.RabbitMQCtl(t, "eval", fmt.Sprintf(`[begin V = iolist_to_binary(io_lib:format("test-~b", [I])), rabbit_vhost:add(V, <<"guest">>),
