@@ -391,13 +391,19 @@ func (s *session) nobody(component string, b *Body) error {
 		// One that another bridge has shown, and that has not answered, was perhaps of
 		// this mesh: what is known of it waited as well.
 		r.mu.Lock()
-		there := (r.announce.Origin == "" || !r.asOf.IsZero()) && (component == "" || r.announce.Component == component)
+		there := (r.announce.Origin == "" && s.recent(r.announce, time.Now()) || !r.asOf.IsZero()) && (component == "" || r.announce.Component == component)
 		r.mu.Unlock()
 		if there {
 			return errNotOurs
 		}
 	}
 	return &fsm.Error{Code: fsm.CodeNotRunning, Component: component, Err: errNobodyYet}
+}
+
+// recent reports whether a message was sent not long ago, as far as it says: one that has
+// waited in a queue tells of who was there.
+func (s *session) recent(b *Body, now time.Time) bool {
+	return b.Timestamp == 0 || now.Sub(time.UnixMilli(b.Timestamp)) <= s.c.Silence
 }
 
 // away is an error if a runtime of the mesh is away that hosts a component and has

@@ -121,12 +121,12 @@ func TestNobody(t *testing.T) {
 	bus := memoryBus(t)
 	s, _, _ := makersOn(t, bus, bus, 0)
 	s.broker, s.began = &keeping{}, time.Now()
-	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNobodyYet) {
 		t.Errorf("a component that may yet come: %v", err)
 	}
 	old := &behind{announce: &Body{Component: "C", Origin: "an earlier bridge"}}
 	s.behind = map[string]*behind{"r": old}
-	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNobodyYet) {
 		t.Errorf("a component of which only old news has come: %v", err)
 	}
 	old.asOf = time.Now()
@@ -135,7 +135,7 @@ func TestNobody(t *testing.T) {
 	}
 	s.behind, s.strangers = nil, map[string]bool{}
 	s.known(Heartbeat, &Body{RuntimeID: "r", Component: "C", Origin: "an earlier bridge"}, time.Now())
-	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNobodyYet) {
 		t.Errorf("a component of which another bridge has told: %v", err)
 	}
 	s.known(Heartbeat, &Body{RuntimeID: "r", Component: "C"}, time.Now())
@@ -144,12 +144,28 @@ func TestNobody(t *testing.T) {
 			t.Errorf("component %q, of which somebody on the broker has told himself: %v", component, err)
 		}
 	}
-	s.strangers, s.began = nil, time.Now().Add(-2*nobodyFor)
+	s.left(&Body{RuntimeID: "r", Component: "C"})
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNobodyYet) {
+		t.Errorf("a component whose runtime on the broker has said goodbye: %v", err)
+	}
+	// What has waited in the queue tells of who was there.
+	s.c.Silence = time.Minute
+	long := time.Now().Add(-time.Hour).UnixMilli()
+	s.known(Heartbeat, &Body{RuntimeID: "r", Component: "C", Timestamp: long}, time.Now())
+	s.behind = map[string]*behind{"r": {announce: &Body{Component: "C", Timestamp: long}}}
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNobodyYet) {
+		t.Errorf("a component whose runtime was on the broker long ago: %v", err)
+	}
+	s.behind["r"].announce.Timestamp = time.Now().UnixMilli()
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNotOurs) {
+		t.Errorf("a component whose runtime has announced itself: %v", err)
+	}
+	s.behind, s.strangers, s.began = nil, nil, time.Now().Add(-2*nobodyFor)
 	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNotOurs) {
 		t.Errorf("a component that nobody hosts: %v", err)
 	}
 	s.attempts.add("x", time.Now())
-	if err := s.nobody("C", &Body{ID: "x"}); !passing(err) {
+	if err := s.nobody("C", &Body{ID: "x"}); !errors.Is(err, errNobodyYet) {
 		t.Errorf("one that was waited for before: %v", err)
 	}
 	s.broker, s.began = &redelivering{}, time.Now()

@@ -155,7 +155,7 @@ func (s *session) known(k Kind, b *Body, now time.Time) *behind {
 	if r == nil && !seen {
 		s.wantDiscover = true
 	}
-	if r == nil && b.Origin == "" && s.strangers != nil && len(s.strangers) < behindMost {
+	if r == nil && b.Origin == "" && s.recent(b, now) && s.strangers != nil && len(s.strangers) < behindMost {
 		s.strangers[b.Component] = true
 	}
 	s.mu.Unlock()
@@ -191,6 +191,7 @@ func (s *session) left(b *Body) {
 		delete(s.behind, b.RuntimeID)
 	}
 	delete(s.routes, b.RuntimeID)
+	delete(s.strangers, b.Component) // another of it is heard again
 	s.mu.Unlock()
 	if r != nil {
 		r.guest.Close()
