@@ -34,29 +34,52 @@
     now.slice(next.length).forEach((n) => n.remove());
   }
 
-  // Rows do not move under the hand. While somebody points at a list, or has the
-  // focus in it, what is there is kept fresh, and what comes and goes waits; on a
-  // screen that is touched, until it is asked for.
-  const waiting = new Map();
+  // Rows do not move under the hand. While somebody points at a list, or is in it
+  // with the keyboard, what is there is kept fresh, and what comes and goes waits; on a
+  // screen that is touched, until it is asked for or nobody has touched it for a while.
+  const waiting = new Map(), idle = 10000;
   const touched = matchMedia("(pointer: coarse)");
   const rowsOf = (list) => [...list.querySelectorAll(list.dataset.rows)];
+  const noteOf = (list) => document.getElementById(list.id + "-waits");
+  let handled = Date.now();
+  for (const kind of ["pointerdown", "touchmove", "visibilitychange"]) {
+    window.addEventListener(kind, () => (handled = Date.now()), { passive: true, capture: true });
+  }
 
-  // A row is known by where it leads; one that tells what happened by its words.
+  // A row is known by its key, if it has one, or by where it leads; one that tells what
+  // happened by its words.
   function keyOf(row) {
+    if (row.dataset.key) return row.dataset.key;
     const links = [...row.querySelectorAll("a")].map((a) => a.getAttribute("href"));
     if (row.nodeName === "TR") return links[0] ?? "";
     return row.querySelector("time") ? row.textContent : links.join(" ");
   }
 
-  const inHand = (list) => list.matches(":hover") || list.contains(document.activeElement) || (touched.matches && list.dataset.rows.endsWith("tr"));
+  // keysOf tells apart also rows that are known by the same.
+  function keysOf(rows) {
+    const seen = new Map();
+    return rows.map(keyOf).map((key) => {
+      const n = seen.get(key) ?? 0;
+      seen.set(key, n + 1);
+      return n > 0 ? key + " " + n : key;
+    });
+  }
+
+  function inHand(list) {
+    // A click or a touch leaves the focus behind, and means nothing by that.
+    const focus = document.querySelector(":focus-visible");
+    if (focus && (list.contains(focus) || focus === noteOf(list))) return true;
+    if (!touched.matches) return list.matches(":hover");
+    return list.dataset.rows.endsWith("tr") && Date.now() - handled < idle;
+  }
 
   // waits keeps the rows of a list where they are, if it has to, and says what waits.
   function waits(list, next) {
-    const rows = rowsOf(list), keys = rows.map(keyOf), coming = rowsOf(next);
-    const fresh = new Map(coming.map((row) => [keyOf(row), row]));
-    const same = keys.length === coming.length && keys.every((key, i) => key === keyOf(coming[i]));
+    const rows = rowsOf(list), keys = keysOf(rows), coming = rowsOf(next), comingKeys = keysOf(coming);
+    const fresh = new Map(coming.map((row, i) => [comingKeys[i], row]));
+    const same = keys.length === coming.length && keys.every((key, i) => key === comingKeys[i]);
     const hold = !same && keys.some((key) => key !== "") && inHand(list);
-    const note = document.getElementById(list.id + "-waits");
+    const note = noteOf(list);
     if (note) {
       const more = [...fresh.keys()].filter((key) => key !== "" && !keys.includes(key)).length;
       note.textContent = more > 0 ? more + " more: show" : "Changed: show";
@@ -80,7 +103,7 @@
     const list = document.getElementById(id), next = waiting.get(id);
     if (!next || (!asked && inHand(list))) return;
     waiting.delete(id);
-    document.getElementById(id + "-waits")?.setAttribute("hidden", "");
+    noteOf(list)?.setAttribute("hidden", "");
     patch(list, next);
   }
 
@@ -88,7 +111,11 @@
     list.addEventListener("pointerleave", () => letGo(list.id, false));
     // The focus is where it goes to only after this.
     list.addEventListener("focusout", () => setTimeout(() => letGo(list.id, false)));
-    document.getElementById(list.id + "-waits")?.addEventListener("click", () => letGo(list.id, true));
+    noteOf(list)?.addEventListener("click", (e) => {
+      letGo(list.id, true);
+      // Who asks with the keyboard goes on where the rows begin: the button has gone.
+      if (e.detail === 0) rowsOf(list)[0]?.querySelector("a")?.focus();
+    });
   });
 
   function refresh(parts) {
@@ -107,6 +134,8 @@
       if (a.dataset.rows && waits(a, b)) continue;
       patch(a, b);
     }
+    // What is not held any more need not wait for the next change.
+    for (const id of waiting.keys()) letGo(id, false);
   }
 
   function show(ok) {

@@ -127,9 +127,7 @@ const maxTabs = 200
 // focus.
 func (p *Page) Focus(selector string) {
 	for range maxTabs {
-		var there bool
-		p.eval("look for the focus", &there, `s => document.activeElement !== null && document.activeElement.matches(s)`, selector)
-		if there || p.err != nil {
+		if p.Has(selector) || p.err != nil {
 			return
 		}
 		p.Press(kb.Tab)

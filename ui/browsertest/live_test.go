@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/fsmesh/fsmesh/fsm"
 )
@@ -184,15 +185,63 @@ func testRows(s *swinger) {
 			t.Errorf("after the rows are shown it says %q", note)
 		}
 	}
+	// With the keyboard, what has come is asked for by going back to what counts it.
 	p.Press("j")
 	add(4)
 	p.Wait("#list-waits", "1 more: show")
+	for range maxTabs {
+		if p.Press(kb.Tab, chromedp.ModifierShift); p.Has("#list-waits") {
+			break
+		}
+	}
+	add(5)
+	p.Wait("#list-waits", "2 more: show")
 	p.Press("\r")
-	p.Wait("h1", "row:3")
+	p.Wait("#list tbody tr:first-child", "row:5")
+	p.Until("the first row has the focus", func() bool { return p.Has("#list tbody tr:first-child a") })
+	add(6)
+	p.Wait("#list-waits", "1 more: show")
+	p.Press("\r")
+	p.Wait("h1", "row:5")
+	// A telephone that nobody holds shows what comes.
+	touched.Wait("#list-waits", "3 more: show")
+	var later float64
+	touched.eval("let time pass", &later, `() => { const now = Date.now; Date.now = () => now() + 60e3; return Date.now(); }`)
+	touched.Wait("#list tbody tr:first-child", "row:6")
+	add(7)
+	touched.Wait("#list tbody tr:first-child", "row:7")
 	for _, page := range []*Page{p, touched} {
 		if err := page.Err(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestRowsOfOneName points at two runtimes of one name, the first of which has stopped,
+// while another one comes: each row goes on to show its own.
+func TestRowsOfOneName(t *testing.T) {
+	w := newSite(t, Options{})
+	w.host(swing)
+	if err := w.runtimes[0].attachment.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.runtimes = nil
+	w.host(swing)
+	p := w.page(Look{})
+	p.Open(w.URL + "runtimes")
+	p.Wait("#live-state", "Live")
+	p.Wait("#runtimes tbody tr:nth-child(2)", "test")
+	before := p.Texts("#runtimes tbody th .mono")
+	p.Point("#runtimes tbody a", "test")
+	w.host(orders)
+	p.Wait("#runtimes-waits", "1 more: show")
+	if now := p.Texts("#runtimes tbody th .mono"); !slices.Equal(now, before) {
+		t.Errorf("the rows are of the runtimes %s, and were of %s", now, before)
+	}
+	p.Point("h1", "")
+	p.Wait("#runtimes tbody tr:nth-child(3)", "test")
+	if err := p.Err(); err != nil {
+		t.Error(err)
 	}
 }
 

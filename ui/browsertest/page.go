@@ -271,6 +271,12 @@ func (p *Page) Background() (colour string) {
 	return colour
 }
 
+// Has reports whether what a selector finds has the focus.
+func (p *Page) Has(selector string) (has bool) {
+	p.eval("look for the focus", &has, `s => document.activeElement !== null && document.activeElement.matches(s)`, selector)
+	return has
+}
+
 // Outline is the style of the line around what has the focus.
 func (p *Page) Outline() (style string) {
 	p.eval("look at the focus", &style, `() => getComputedStyle(document.activeElement).outlineStyle`)
