@@ -106,7 +106,7 @@ func TestStoreInfoAndVerify(t *testing.T) {
 	if status := p.end(); status != exitDone {
 		t.Fatalf("serve ended with %d: %s", status, p.stderr)
 	}
-	wants(t, "info", fsmesh(t, "store", "info", folder).out, "LOG", "Orders", "29    1      31", "positions 1 to ", "the first of them by Orders")
+	wants(t, "info", fsmesh(t, "store", "info", folder).out, "LOG", "Orders", "29    1      31", "positions 1 to ", "those from 1 on are needed, the first of them by Orders")
 	wants(t, "info as YAML", fsmesh(t, "store", "info", "jetstream:"+folder, "-o", "yaml").out, "live: 29", "ended: 1", "records: 31")
 	got := fsmesh(t, "store", "verify", folder, "-o", "json")
 	if got.status != exitDone {

@@ -128,7 +128,7 @@ func (p *program) storeInfoCommand() *cobra.Command {
 		}
 		fmt.Fprintf(p.stdout, "%s: %d bytes of records, %d bytes of checkpoints\n", out.Store, out.Bytes, out.CheckpointBytes)
 		if out.HeldBy != "" {
-			fmt.Fprintf(p.stdout, "positions %d to %d; those from %d on are needed, the first of them by %s\n", out.First, out.Last, out.Needed, out.HeldBy)
+			fmt.Fprintf(p.stdout, "positions %d to %d; those from %d on are needed, the first of them by %s\n", out.First, out.Last, max(out.First, out.Needed), out.HeldBy)
 		}
 		list := (&remote{p: p, form: form}).listing("LOG", "LIVE", "ENDED", "RECORDS", "FRAMES", "OLDEST", "POSITION", "CHECKPOINT", "EPOCH", "CLAIMED BY")
 		for _, l := range out.Logs {
