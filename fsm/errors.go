@@ -231,6 +231,9 @@ func (e *Error) sentence() string {
 	case CodeUnknownOutcome:
 		return "the store cannot say whether it stored the batch"
 	case CodePersistence:
+		if e.Detail != "" { // who asks can't set anything
+			return "nothing is kept here"
+		}
 		return "the runtime has no store to restore from: set Config.Store"
 	case CodeNotRunning:
 		return "the runtime is not running"

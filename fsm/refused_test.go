@@ -152,4 +152,8 @@ func TestNamesThatAreNearlyRight(t *testing.T) {
 	if _, err := rt.Restored(); ErrorCode(err) != CodePersistence {
 		t.Errorf("Restored without a store: %v", err)
 	}
+	behind := &Error{Code: CodePersistence, Detail: "the history is with its own runtime"}
+	if got := behind.Error(); got != "nothing is kept here: the history is with its own runtime" {
+		t.Errorf("who asks what is behind a bridge for a history is told %q", got)
+	}
 }
