@@ -222,7 +222,7 @@ func testRows(s *swinger) {
 func TestWaitsMoveNothing(t *testing.T) {
 	w := newWorld(t, swing)
 	w.create("Swing", nil)
-	for _, look := range []Look{{}, {Width: 390, Height: 844, Touch: true}} {
+	for _, look := range []Look{{}, {Width: 1280}, {Width: 390, Height: 844, Touch: true}} {
 		p := w.page(look)
 		for address, lists := range map[string]int{"": 3, "instances": 1, "machine?machine=Swing&state=Left": 1, "runtimes": 1} {
 			p.Open(w.URL + address)
