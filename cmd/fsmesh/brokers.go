@@ -124,7 +124,7 @@ func (m *membership) reach(ctx context.Context, b *brokers) error {
 		}
 		cancel()
 		if err != nil {
-			return fmt.Errorf("%w; %s", err, askWhether)
+			return fmt.Errorf("bridge to %s: %w; %s", redact.URL(u), err, askWhether)
 		}
 	}
 	return nil
