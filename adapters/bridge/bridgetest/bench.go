@@ -162,6 +162,7 @@ func (c Case) bench(b *testing.B, raw Raw) {
 	b.ReportMetric(p99, "p99-µs")
 	b.ReportMetric(raw50, "raw-p50-µs")
 	b.ReportMetric(raw99, "raw-p99-µs")
+	b.ReportMetric(p99-raw99, "added-p99-µs")
 }
 
 // sentAt reads when a notice was told, 0 if it does not say. It does not decode all
