@@ -81,23 +81,22 @@ func (b *Bus) discover(ctx context.Context, all bool) (*roster, error) {
 			r.ago[n.RuntimeID] = time.Duration(max(0, n.Ago)) * time.Millisecond
 		}
 	}
-	there := make([]bool, len(silent))
-	var wg sync.WaitGroup
-	probes := make(chan struct{}, 16)
-	for i, id := range silent {
-		probes <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-probes }()
-			_, err := b.ask(ctx, id.RuntimeID, probeWait)
-			there[i] = !errors.Is(err, nats.ErrNoResponders)
-		})
+	ids := make([]string, len(silent))
+	for i := range silent {
+		ids[i] = silent[i].RuntimeID
 	}
-	wg.Wait()
-	for i, id := range silent {
-		if there[i] {
-			r.live = append(r.live, id)
-		} else {
+	absent := make(chan string, len(ids))
+	b.lookFor(ctx, ids, absent)
+	close(absent)
+	gone := map[string]bool{}
+	for id := range absent {
+		gone[id] = true
+	}
+	for _, id := range silent {
+		if gone[id.RuntimeID] {
 			r.gone = append(r.gone, id)
+		} else {
+			r.live = append(r.live, id)
 		}
 	}
 	for known := range known {
@@ -220,19 +219,21 @@ func (b *Bus) ask(ctx context.Context, runtimeID string, wait time.Duration) (*N
 	return &n, Decode(m.Data, &n)
 }
 
-// lookFor tells which of the runtimes are not there any more. The channel has room
-// for all.
+// lookFor tells which of the runtimes are not there any more, and returns when it has
+// asked for all. The channel has room for them.
 func (b *Bus) lookFor(ctx context.Context, ids []string, gone chan<- string) {
+	var wg sync.WaitGroup
 	slots := make(chan struct{}, 16)
 	for _, id := range ids {
 		slots <- struct{}{}
-		go func() {
+		wg.Go(func() {
 			defer func() { <-slots }()
 			if _, err := b.ask(ctx, id, probeWait); errors.Is(err, nats.ErrNoResponders) {
 				gone <- id
 			}
-		}()
+		})
 	}
+	wg.Wait()
 }
 
 // superseded reports whether one of the others has a runtime's instances.
