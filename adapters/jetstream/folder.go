@@ -236,13 +236,7 @@ func (f *folder) room(bytes int) error {
 	now := time.Now().UnixNano()
 	if last := f.checked.Load(); now-last > int64(spaceEvery) || bytes > 1<<20 {
 		f.checked.Store(now)
-		need := uint64(f.reserve)/2 + uint64(bytes)
-		free, ok := f.free(f.dir)
-		if ok && free < need {
-			f.low.Store(&FullError{Folder: f.dir, Free: free, Need: need})
-		} else {
-			f.low.Store(nil)
-		}
+		f.low.Store(f.lacks(f.reserve/2, bytes))
 	}
 	if low := f.low.Load(); low != nil {
 		return low
@@ -257,7 +251,16 @@ func (f *folder) spare(bytes int) error {
 	if f.reserve <= 0 {
 		return nil
 	}
-	need := uint64(f.reserve)/4 + uint64(bytes)
+	if low := f.lacks(f.reserve/4, bytes); low != nil {
+		return low
+	}
+	return nil
+}
+
+// lacks says how much room there is where so many bytes would leave less than a
+// margin; nil if there is enough, or nobody can tell.
+func (f *folder) lacks(margin int64, bytes int) *FullError {
+	need := uint64(margin) + uint64(bytes)
 	if free, ok := f.free(f.dir); ok && free < need {
 		return &FullError{Folder: f.dir, Free: free, Need: need}
 	}
