@@ -83,9 +83,7 @@ const probeSize = 1 << 20
 // writable says it plainly where the server would only say that it has no
 // JetStream, or leave its files half written.
 func writable(dir string) error {
-	path := filepath.Join(dir, "probe")
-	err := errors.Join(fill(path, probeSize), os.Remove(path))
-	if err != nil {
+	if err := natsserver.Fits(dir, probeSize); err != nil {
 		return fmt.Errorf("data folder: it cannot be written to: %w", err)
 	}
 	return nil
@@ -194,26 +192,10 @@ func (f *folder) keepReserve() {
 	if free, ok := f.free(f.dir); ok && free < 2*uint64(f.reserve) {
 		return
 	}
-	if err := fill(path, f.reserve); err != nil {
+	if err := natsserver.Fill(path, f.reserve); err != nil {
 		f.logger.Warn("no reserve could be kept in the data folder", "folder", f.dir, "err", err)
 		f.dropReserve()
 	}
-}
-
-func fill(path string, size int64) (err error) {
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	block := make([]byte, 1<<20)
-	for at := int64(0); at < size; at += int64(len(block)) {
-		// As the server writes.
-		if _, err := w.WriteAt(block[:min(size-at, int64(len(block)))], at); err != nil {
-			return err
-		}
-	}
-	return w.Sync()
 }
 
 func (f *folder) dropReserve() {

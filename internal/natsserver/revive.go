@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -121,13 +119,7 @@ func (r *Reviver) revive() error {
 
 // room fails if the disk takes no writes.
 func (r *Reviver) room() error {
-	path := filepath.Join(r.dir, "probe")
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err == nil {
-		_, err = w.Write(make([]byte, reviveRoom))
-		err = errors.Join(err, w.Sync(), w.Close(), os.Remove(path))
-	}
-	if err != nil {
+	if err := Fits(r.dir, reviveRoom); err != nil {
 		return fmt.Errorf("the disk takes no %d MB: %w", reviveRoom>>20, err)
 	}
 	return nil
